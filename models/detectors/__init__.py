@@ -1,0 +1,1 @@
+"""The detectors: one file per architecture, and the catalogue that builds one from its row."""

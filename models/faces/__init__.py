@@ -1,0 +1,1 @@
+"""Finding faces, following them through time, and cutting them out."""

@@ -1,0 +1,1 @@
+"""Reading media: probe, plan, decode in a confined child process, sound."""

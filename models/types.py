@@ -1,0 +1,185 @@
+"""What travels between the stages. Frozen dataclasses of arrays; no dicts, no behaviour beyond shape."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Region = Literal["frame", "face", "audio"]
+Fit = Literal["squash", "crop", "pad"]
+Spacing = Literal["uniform"]
+Label = Literal["FAKE", "REAL", "UNDETERMINED"]
+DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one detector needs to see. Equal views are extracted once.
+
+    Attributes:
+        region: `frame` (the whole picture), `face` (a square crop per face track) or `audio`.
+        size: side of the square output in pixels, or samples at 16 kHz for `audio`.
+        fit: how a non-square region fills the square: `squash`, `crop` (centre) or `pad` (black).
+        margin: for `face`, what is added around the face box on each side, as a share of its longer side.
+        count: how many frames of the clip, at most.
+        spacing: `uniform` is `linspace(0, total - 1, count)` over the frames in display order.
+    """
+
+    region: Region
+    size: int
+    fit: Fit = "squash"
+    margin: float = 0.0
+    count: int = 16
+    spacing: Spacing = "uniform"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One view of one subject: a face track, the whole frame, or the sound.
+
+    Attributes:
+        data: `(T, H, W, 3)` uint8 RGB, or `(T, samples)` float32 in [-1, 1] for sound.
+        times_s: `(T,)` float64, presentation times of the rows of `data`.
+        track: the face track's number; None for the whole frame and for sound.
+    """
+
+    data: NDArray[np.uint8] | NDArray[np.float32]
+    times_s: NDArray[np.float64]
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One face followed through the clip. Only frames in which it was really found have a row.
+
+    Attributes:
+        number: counts from 0 in order of first appearance.
+        times_s: `(T,)` float64.
+        boxes_xyxy: `(T, 4)` float32 in pixels of the upright picture (`MediaFacts.width`, `.height`).
+        lost_s: times of analysed frames between first and last in which the face was not found.
+    """
+
+    number: int
+    times_s: NDArray[np.float64]
+    boxes_xyxy: NDArray[np.float32]
+    lost_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What was learnt about the media while reading it. Width and height are of the upright picture."""
+
+    kind: Literal["video", "image", "audio"]
+    sha256: str
+    size_bytes: int
+    container: str = ""
+    codec: str = ""
+    duration_s: float = 0.0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    frames_total: int = 0
+    frames_analysed: int = 0
+    audio_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScore:
+    """A detector's answer for one clip, before calibration.
+
+    Attributes:
+        logit: of the whole clip; higher is more fake.
+        per_frame_logits: `(T,)`, only from a head that was trained per frame; else empty.
+        track: as in the `Clip`.
+        times_s: `(T,)`, the times of `per_frame_logits`.
+    """
+
+    logit: float
+    per_frame_logits: tuple[float, ...] = ()
+    track: int | None = None
+    times_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent per stage. Decoding and face finding overlap, so the stages may add up to more than total."""
+
+    receive_s: float = 0.0
+    probe_s: float = 0.0
+    decode_s: float = 0.0
+    faces_s: float = 0.0
+    detectors_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorReport:
+    """What became of one detector in one analysis."""
+
+    id: str
+    revision: str
+    status: DetectorState
+    why: str = ""
+    p_fake: float | None = None
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Where a face was at one moment; pixels of the upright picture."""
+
+    t_s: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReport:
+    """One face track with its score; `decided` marks the face that decided the verdict."""
+
+    track: int
+    start_s: float
+    end_s: float
+    p_fake: float | None
+    decided: bool
+    lost_frames: int = 0
+    boxes: tuple[FaceBox, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """A calibrated score at one moment, of one face (None: the whole frame)."""
+
+    t_s: float
+    face: int | None
+    p_fake: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the timeline that stays above the threshold."""
+
+    start_s: float
+    end_s: float
+    mean: float
+    peak: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer. The same from the library, the command, the deployment handle and the HTTP routes."""
+
+    verdict: Label
+    p_fake: float | None
+    confidence: float | None
+    reason: str
+    degraded: bool
+    mode: str
+    model: str
+    media: MediaFacts
+    detectors: tuple[DetectorReport, ...] = ()
+    faces: tuple[FaceReport, ...] = ()
+    timeline: tuple[TimelinePoint, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    timings: Timings = field(default_factory=Timings)
