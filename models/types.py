@@ -123,6 +123,8 @@ class DetectorReport:
     why: str = ""
     p_fake: float | None = None
     weight: float = 0.0
+    device: str = ""
+    gpu_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +170,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer. The same from the library, the command, the deployment handle and the HTTP routes."""
+    """The answer. The same from the library, the command, the deployment handle and the HTTP routes.
+
+    `p_fake` is None when nothing could be scored; `confidence` is `max(p_fake, 1 - p_fake)`, and then 0.
+    """
 
     verdict: Label
     p_fake: float | None
-    confidence: float | None
+    confidence: float
     reason: str
     degraded: bool
     mode: str

@@ -1,0 +1,1 @@
+"""Ray Serve only: one thin class per deployment, the work itself comes from `models`."""

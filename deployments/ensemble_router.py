@@ -1,0 +1,129 @@
+"""The deployment that knows the way: which detectors, which views, and one verdict out of their answers."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray import ObjectRef
+from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.detector import Scored
+from deployments.frame_extractor import ExtractedViews
+from deployments.retry import call
+from models.detectors.catalogue import Catalogue, ModelRow
+from models.errors import DecoderCrashed, UnmaskError
+from models.extraction import nothing_to_see
+from models.fusion import Outcome, fuse
+from models.types import Verdict, View
+
+LOGGER = logging.getLogger("ray.serve")
+DETECTOR_ATTEMPTS = 4
+EXTRACTOR_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRef:
+    """Media in the object store: `ref` to `(size_bytes,)` uint8, and its SHA-256. Small; the bytes stay put."""
+
+    ref: "ObjectRef[NDArray[np.uint8]]"
+    sha256: str
+
+
+class EnsembleRouter:
+    """Analyses media. Python callers: `serve.get_deployment_handle("EnsembleRouter", "unmask").analyze.remote(...)`."""
+
+    def __init__(
+        self,
+        extractor: DeploymentHandle[Any],
+        detectors: Mapping[str, DeploymentHandle[Any]],
+        catalogue: Catalogue,
+        default_model: str,
+        detector_timeout_s: float,
+    ) -> None:
+        # Frames must stay in the object store in every mode of Serve: its gRPC path ends at 4 MiB.
+        self._extractor = extractor.options(_by_reference=True)
+        self._detectors = {name: handle.options(_by_reference=True) for name, handle in detectors.items()}
+        self._catalogue = catalogue
+        self._default_model = default_model
+        self._detector_timeout_s = detector_timeout_s
+
+    async def analyze(self, media: MediaRef | bytes, model: str = "") -> Verdict:
+        """The verdict of one piece of media.
+
+        Args:
+            media: the file's bytes, or a reference to them.
+            model: a model's id, or `ensemble`; empty for the service's default.
+
+        Raises:
+            UnknownModel: no model of that name; those there are are named.
+            MediaError: the media cannot be analysed; one subclass per cause.
+        """
+        started = time.monotonic()
+        model = model or self._default_model
+        rows = self._catalogue.choose(model)
+        media = media if isinstance(media, MediaRef) else await asyncio.to_thread(store, media)
+        views = tuple(dict.fromkeys(row.view.view() for row in rows))
+        extracted, outcomes = await self._extract_and_score(media, rows, views)
+        verdict = fuse(extracted.extraction, outcomes, self._catalogue.verdict, model)
+        total_s = time.monotonic() - started
+        detectors_s = total_s - extracted.extraction.timings.total_s
+        return replace(verdict, timings=replace(verdict.timings, detectors_s=max(0.0, detectors_s), total_s=total_s))
+
+    async def _extract_and_score(
+        self, media: MediaRef, rows: Sequence[ModelRow], views: tuple[View, ...]
+    ) -> tuple[ExtractedViews, Sequence[Outcome]]:
+        """Extract, then score; once more from the start if the views died with the extractor that held them."""
+        extracted = await self._extract(media, views)
+        outcomes = await self._score_all(rows, views, extracted)
+        if any(outcome.why == VIEWS_LOST for outcome in outcomes):
+            extracted = await self._extract(media, views)
+            outcomes = await self._score_all(rows, views, extracted)
+        return extracted, outcomes
+
+    async def _extract(self, media: MediaRef, views: tuple[View, ...]) -> ExtractedViews:
+        try:
+            extracted: ExtractedViews = await call(
+                self._extractor.extract, media.ref, media.sha256, views, attempts=EXTRACTOR_ATTEMPTS
+            )
+        except RayActorError as error:
+            raise DecoderCrashed("the process that reads media died twice on this file.") from error
+        return extracted
+
+    async def _score_all(
+        self, rows: Sequence[ModelRow], views: tuple[View, ...], extracted: ExtractedViews
+    ) -> Sequence[Outcome]:
+        return await asyncio.gather(*(self._score(row, extracted, views.index(row.view.view())) for row in rows))
+
+    async def _score(self, row: ModelRow, extracted: ExtractedViews, index: int) -> Outcome:
+        """One detector's outcome. Its failure is its own: the others' answers stand."""
+        if extracted.empty[index]:
+            return Outcome(row, "not_applicable", why=nothing_to_see(row.view.view(), extracted.extraction))
+        try:
+            async with asyncio.timeout(self._detector_timeout_s):
+                scored: Scored = await call(
+                    self._detectors[row.id].score, extracted.refs[index], attempts=DETECTOR_ATTEMPTS
+                )
+        except TimeoutError:
+            return Outcome(row, "late", why=f"no answer within {self._detector_timeout_s:g} s")
+        except ObjectLostError:
+            return Outcome(row, "failed", why=VIEWS_LOST)
+        except (RayError, UnmaskError, RuntimeError, ValueError) as error:
+            LOGGER.exception("detector %s failed", row.id)
+            return Outcome(row, "failed", why=type(error).__name__)
+        return Outcome(row, "ok", scored.scores, device=scored.device, gpu_memory_bytes=scored.gpu_memory_bytes)
+
+
+VIEWS_LOST = "the views were lost with the replica that made them"
+
+
+def store(media: bytes) -> MediaRef:
+    """Put a file's bytes into the object store."""
+    return MediaRef(ray.put(np.frombuffer(media, np.uint8)), hashlib.sha256(media).hexdigest())

@@ -1,0 +1,177 @@
+"""From the detectors' scores to one verdict: calibrate, fuse, decide or abstain.
+
+Each detector's logit is calibrated on its own (Platt scaling), then the calibrated logits are averaged with the
+catalogue's weights. A clip is as fake as its most fake face.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from models.detectors.catalogue import ModelRow, VerdictRow
+from models.extraction import Extraction
+from models.types import (
+    ClipScore,
+    DetectorReport,
+    DetectorState,
+    FaceBox,
+    FaceReport,
+    Label,
+    Segment,
+    TimelinePoint,
+    Track,
+    Verdict,
+)
+
+# A face seen in one analysed frame of a longer clip is more often a mistake of the face detector than a person.
+MIN_SIGHTINGS = 2
+SINGLE_FRAMES = 3  # clips of at most so many analysed frames are judged by a single sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one detector made of one clip of media: scores per subject, or why there are none."""
+
+    row: ModelRow
+    status: DetectorState
+    scores: tuple[ClipScore, ...] = ()
+    why: str = ""
+    device: str = ""
+    gpu_memory_bytes: int = 0
+
+
+def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow, model: str) -> Verdict:
+    """One verdict from everything that was found out. Pure: the same input gives the same verdict."""
+    outcomes = [_without_glimpses(outcome, extraction) for outcome in outcomes]
+    logits = _fused_logits(outcomes)
+    decider = max(logits, key=lambda subject: logits[subject], default=None)
+    p_fake = sigmoid(logits[decider]) if logits else None
+    timeline = _timeline(outcomes)
+    return Verdict(
+        verdict=_decide(p_fake, bounds),
+        p_fake=p_fake,
+        confidence=0.0 if p_fake is None else max(p_fake, 1 - p_fake),
+        reason=_reason(p_fake, bounds, outcomes),
+        degraded=any(outcome.status in {"failed", "late"} for outcome in outcomes),
+        mode="ensemble" if model == "ensemble" else "single",
+        model=model,
+        media=extraction.media,
+        detectors=tuple(_report(outcome) for outcome in outcomes),
+        faces=tuple(_face(track, logits, decider) for track in extraction.tracks),
+        timeline=timeline,
+        segments=tuple(_segments(timeline, bounds.fake_above)),
+        timings=extraction.timings,
+    )
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function, without overflow for large negative logits."""
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    return math.exp(logit) / (1 + math.exp(logit))
+
+
+def calibrated(row: ModelRow, logit: float) -> float:
+    """A detector's logit after its Platt scaling; still a logit."""
+    return row.calibration.scale * logit + row.calibration.bias
+
+
+def _without_glimpses(outcome: Outcome, extraction: Extraction) -> Outcome:
+    """Leave out faces that were seen too briefly to be judged."""
+    if outcome.status != "ok" or extraction.media.frames_analysed <= SINGLE_FRAMES:
+        return outcome
+    brief = {track.number for track in extraction.tracks if len(track.times_s) < MIN_SIGHTINGS}
+    scores = tuple(score for score in outcome.scores if score.track not in brief)
+    if scores:
+        return replace(outcome, scores=scores)
+    return replace(outcome, status="not_applicable", scores=(), why="face too brief: seen in one analysed frame only")
+
+
+def _fused_logits(outcomes: Iterable[Outcome]) -> dict[int | None, float]:
+    sums: dict[int | None, float] = defaultdict(float)
+    weights: dict[int | None, float] = defaultdict(float)
+    for outcome in outcomes:
+        for score in outcome.scores:
+            sums[score.track] += outcome.row.weight * calibrated(outcome.row, score.logit)
+            weights[score.track] += outcome.row.weight
+    return {subject: sums[subject] / weights[subject] for subject in sums}
+
+
+def _decide(p_fake: float | None, bounds: VerdictRow) -> Label:
+    if p_fake is None or bounds.real_below <= p_fake <= bounds.fake_above:
+        return "UNDETERMINED"
+    return "FAKE" if p_fake > bounds.fake_above else "REAL"
+
+
+def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome]) -> str:
+    if p_fake is None:
+        if all(outcome.status == "not_applicable" for outcome in outcomes):
+            return outcomes[0].why if outcomes else "nothing applicable: no detector takes this media"
+        missing = ", ".join(f"{o.row.id} {o.status}" for o in outcomes if o.status != "not_applicable")
+        return f"no detector answered: {missing}"
+    if _decide(p_fake, bounds) == "UNDETERMINED":
+        return (
+            f"score spans the threshold: {p_fake:.2f} lies between {bounds.real_below:.2f} and {bounds.fake_above:.2f}"
+        )
+    return ""
+
+
+def _report(outcome: Outcome) -> DetectorReport:
+    logits = [calibrated(outcome.row, score.logit) for score in outcome.scores]
+    return DetectorReport(
+        id=outcome.row.id,
+        revision=outcome.row.revision,
+        status=outcome.status,
+        why=outcome.why,
+        p_fake=sigmoid(max(logits)) if logits else None,
+        weight=outcome.row.weight,
+        device=outcome.device,
+        gpu_memory_bytes=outcome.gpu_memory_bytes,
+    )
+
+
+def _face(track: Track, logits: dict[int | None, float], decider: int | None) -> FaceReport:
+    logit = logits.get(track.number)
+    return FaceReport(
+        track=track.number,
+        start_s=float(track.times_s[0]),
+        end_s=float(track.times_s[-1]),
+        p_fake=None if logit is None else sigmoid(logit),
+        decided=logit is not None and track.number == decider,
+        lost_frames=len(track.lost_s),
+        boxes=tuple(
+            FaceBox(float(t), (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
+            for t, b in zip(track.times_s, track.boxes_xyxy, strict=True)
+        ),
+    )
+
+
+def _timeline(outcomes: Iterable[Outcome]) -> tuple[TimelinePoint, ...]:
+    """Per-frame scores fused over the detectors that have a trained per-frame head, by time and face."""
+    sums: dict[tuple[float, int | None], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for outcome in outcomes:
+        for score in outcome.scores:
+            for t_s, logit in zip(score.times_s, score.per_frame_logits, strict=True):
+                cell = sums[t_s, score.track]
+                cell[0] += outcome.row.weight * calibrated(outcome.row, logit)
+                cell[1] += outcome.row.weight
+    return tuple(
+        TimelinePoint(t_s, face, sigmoid(total / weight))
+        for (t_s, face), (total, weight) in sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] or 0))
+    )
+
+
+def _segments(timeline: Sequence[TimelinePoint], threshold: float) -> Iterable[Segment]:
+    """Stretches of consecutive analysed frames of one face above the threshold."""
+    faces = sorted({point.face for point in timeline}, key=lambda face: -1 if face is None else face)
+    for face in faces:
+        points = [point for point in timeline if point.face == face]
+        for above, run in groupby(points, key=lambda point: point.p_fake > threshold):
+            stretch = list(run)
+            if above:
+                scores = [point.p_fake for point in stretch]
+                source = "frame" if face is None else f"face {face}"
+                mean = sum(scores) / len(scores)
+                yield Segment(stretch[0].t_s, stretch[-1].t_s, mean, max(scores), source)

@@ -1,0 +1,83 @@
+"""The whole flow in one process, without Ray: what `unmask analyze` runs, and the floor the service is measured by."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detector, read_catalogue
+from models.detectors.contract import Detector
+from models.errors import EmptyMedia
+from models.extraction import Extraction, Extractor, nothing_to_see
+from models.fusion import Outcome, fuse
+from models.media.limits import Limits
+from models.types import Clip, ClipScore, Verdict
+
+
+class Pipeline:
+    """Extractor and detectors in this process. Detectors are loaded at their first use."""
+
+    def __init__(self, catalogue: Catalogue | None = None, limits: Limits | None = None, device: str = "cpu") -> None:
+        self.catalogue = catalogue or read_catalogue()
+        self._extractor = Extractor(limits or Limits())
+        self._device = device
+        self._detectors: dict[str, Detector] = {}
+
+    def analyze(self, media: bytes | Path, model: str = ENSEMBLE) -> Verdict:
+        """The verdict of one file.
+
+        Args:
+            media: the file's bytes, or its path.
+            model: a model's id, or `ensemble`.
+
+        Raises:
+            UnknownModel: no model of that name.
+            MediaError: the media cannot be analysed; one subclass per cause.
+            WeightsError: a detector's weights are missing or altered.
+        """
+        started = time.monotonic()
+        rows = self.catalogue.choose(model)
+        content = read_bytes(media) if isinstance(media, Path) else np.frombuffer(media, np.uint8)
+        views = tuple(dict.fromkeys(row.view.view() for row in rows))
+        extraction, clips = self._extractor.extract(content, hashlib.sha256(content.data).hexdigest(), views)
+        extracted = time.monotonic()
+        outcomes = [self._score(row, extraction, clips[row.view.view()]) for row in rows]
+        verdict = fuse(extraction, outcomes, self.catalogue.verdict, model)
+        now = time.monotonic()
+        timings = replace(verdict.timings, detectors_s=now - extracted, total_s=now - started)
+        return replace(verdict, timings=timings)
+
+    def detector(self, row: ModelRow) -> Detector:
+        """The loaded detector of a row."""
+        if row.id not in self._detectors:
+            self._detectors[row.id] = load_detector(row, self._device)
+        return self._detectors[row.id]
+
+    def _score(self, row: ModelRow, extraction: Extraction, clips: Sequence[Clip]) -> Outcome:
+        if not clips:
+            return Outcome(row, "not_applicable", why=nothing_to_see(row.view.view(), extraction))
+        scores = score_clips(self.detector(row), clips, row.share.batch_frames)
+        return Outcome(row, "ok", scores, device=self._device)
+
+
+def score_clips(detector: Detector, clips: Sequence[Clip], rows_per_pass: int) -> tuple[ClipScore, ...]:
+    """Score clips with one detector, encoding the rows of all of them together."""
+    rows = np.concatenate([clip.data for clip in clips])
+    parts = [detector.encode(rows[at : at + rows_per_pass]) for at in range(0, len(rows), rows_per_pass)]
+    ends = np.cumsum([len(clip.data) for clip in clips])[:-1]
+    features = np.split(np.concatenate(parts), ends)
+    return tuple(
+        replace(detector.decide(part, clip.times_s), track=clip.track)
+        for part, clip in zip(features, clips, strict=True)
+    )
+
+
+def read_bytes(path: Path) -> NDArray[np.uint8]:
+    """A file's bytes as `(size_bytes,)` uint8, mapped and not read; raises `EmptyMedia` or `OSError`."""
+    if path.stat().st_size == 0:
+        raise EmptyMedia(f"{path.name} is empty: 0 bytes.")
+    return np.asarray(np.memmap(path, np.uint8, "r"))

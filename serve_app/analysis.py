@@ -1,0 +1,102 @@
+"""`unmask analyze`: files in, verdicts out, on a terminal or as JSON lines."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from models.errors import UnknownModel, UnmaskError
+from serve_app.client import Client, ServiceError
+from serve_app.schemas import VerdictBody
+
+COLOURS = {"FAKE": "bold red", "REAL": "bold green", "UNDETERMINED": "bold yellow"}
+
+Analyst = Callable[[Path, str], VerdictBody]
+Printer = Callable[[Path, "VerdictBody | Failure"], None]
+
+
+class Failure(Exception):
+    """A file that could not be analysed: `code` is the cause's short name."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code, self.detail = code, detail
+
+
+def local() -> Analyst:
+    """Analyse in this process, without Ray."""
+    from models.detectors.catalogue import read_catalogue
+    from models.pipeline import Pipeline  # remote analyses need no torch
+    from serve_app.settings import read_settings
+
+    settings = read_settings()
+    pipeline = Pipeline(read_catalogue(settings.catalogue), settings.limits())
+    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
+
+
+def remote(url: str, key: str) -> Analyst:
+    """Analyse on a server."""
+    client = Client(url, key)
+    return client.analyze
+
+
+def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer) -> bool:
+    """Analyse each file and show what came of it; whether any failed. One bad file fails alone."""
+    failed = False
+    for path in files:
+        try:
+            show(path, analyst(path, model))
+        except UnknownModel:
+            raise
+        except (UnmaskError, ServiceError) as error:
+            failed = True
+            show(path, Failure(error.code, str(error)))
+        except OSError as error:
+            failed = True
+            show(path, Failure("cannot_read_file", error.strerror or str(error)))
+    return failed
+
+
+def printer(as_json: bool, out: Console, err: Console) -> Printer:
+    """JSON lines if asked for or if standard output is not a terminal, else words."""
+    if as_json or not out.is_terminal:
+        return lambda path, result: out.print(json_line(path, result), markup=False, highlight=False, soft_wrap=True)
+    return lambda path, result: in_words(path, result, out if isinstance(result, VerdictBody) else err)
+
+
+def json_line(path: Path, result: VerdictBody | Failure) -> str:
+    """One file's result as one line. A failure has the verdict's keys too, and `error`, its short name."""
+    if isinstance(result, VerdictBody):
+        return json.dumps({"path": str(path), **result.model_dump(mode="json")})
+    nothing = {"verdict": "UNDETERMINED", "p_fake": None, "confidence": 0.0}
+    return json.dumps({"path": str(path), **nothing, "reason": result.detail, "error": result.code})
+
+
+def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> None:
+    """One file's result for a person."""
+    if isinstance(result, Failure):
+        console.print(
+            f"[bold]{escape(str(path))}[/]  [bold red]not analysed[/]  {escape(result.detail)}",
+            highlight=False,
+        )
+        return
+    score = "" if result.p_fake is None else f"  p(fake) {result.p_fake:.2f}, confidence {result.confidence:.2f}"
+    console.print(
+        f"[bold]{escape(str(path))}[/]  [{COLOURS[result.verdict]}]{result.verdict}[/]{score}",
+        highlight=False,
+    )
+    if result.reason:
+        console.print(f"  {escape(result.reason)}", highlight=False)
+    for face in result.faces:
+        score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
+        mark = ", decided" if face.decided else ""
+        console.print(f"  face {face.track}: {face.start_s:.1f} to {face.end_s:.1f} s, {score}{mark}", highlight=False)
+    media = result.media
+    answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"
+    console.print(
+        f"  [dim]{media.frames_analysed} of {media.frames_total} frames of {media.duration_s:.1f} s analysed "
+        f"in {result.timings.total_s:.2f} s by {answered}[/]",
+        highlight=False,
+    )

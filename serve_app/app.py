@@ -1,0 +1,75 @@
+"""The graph, drawn in one function. `serve run configs/serve/local.yaml` calls it; so does `unmask up`."""
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from deployments.detector import Detector
+from deployments.ensemble_router import EnsembleRouter
+from deployments.frame_extractor import FrameExtractor
+from models.detectors.catalogue import ROOT, ModelRow, read_catalogue
+from serve_app.auth import digest
+from serve_app.ingress import Ingress
+from serve_app.profile import BuildArgs, check_profile
+from serve_app.settings import read_settings
+
+# Waiting requests per caller before Serve answers 503. Its own default is without bound.
+MAX_QUEUED = 64
+
+
+def build(args: BuildArgs) -> Application:
+    """Draw the graph: ingress -> router -> extractor and one deployment per enabled row of the catalogue.
+
+    Args:
+        args: from the profile's `applications[].args`.
+
+    Raises:
+        SettingsError: no API key, or a wrong setting.
+        CatalogueError: configs/models.yaml is wrong.
+        ProfileError: the profile has keys that Ray does not know.
+    """
+    if args.profile:
+        check_profile(ROOT / args.profile)
+    settings = read_settings()
+    catalogue = read_catalogue(settings.catalogue)
+    catalogue.choose(settings.default_model)
+    extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits())
+    detectors = {
+        row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
+            row, args.device, settings.detector_threads
+        )
+        for row in catalogue.rows
+    }
+    router = serve.deployment(
+        max_ongoing_requests=4 * settings.max_concurrent_requests,  # it only waits for others
+        max_queued_requests=MAX_QUEUED,
+        ray_actor_options={"num_cpus": 0.1},
+    )(EnsembleRouter).bind(extractor, detectors, catalogue, settings.default_model, settings.detector_timeout_s)
+    ingress = serve.deployment(
+        max_ongoing_requests=settings.max_concurrent_requests,
+        max_queued_requests=MAX_QUEUED,
+        ray_actor_options={"num_cpus": 0.1},
+    )(Ingress)
+    # The replicas get the key's digest, never the key.
+    open_settings = settings.model_copy(update={"api_key": None})
+    return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
+
+
+def detector_name(model: str) -> str:
+    """The deployment's name of a model."""
+    return f"Detector-{model}"
+
+
+def detector_options(row: ModelRow, device: str) -> dict[str, Any]:
+    """Options of a detector's deployment from its catalogue row; a profile may override them."""
+    share = {"num_cpus": row.share.num_cpus}
+    if device == "cuda":
+        share["num_gpus"] = row.share.num_gpus
+    return {
+        "name": detector_name(row.id),
+        "ray_actor_options": share,
+        # A clip is one request but many rows; waiting requests are what batches are made of.
+        "max_ongoing_requests": 32,
+        "max_queued_requests": MAX_QUEUED,
+    }

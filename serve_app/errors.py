@@ -1,0 +1,145 @@
+"""The one place that maps exceptions to HTTP answers: RFC 9457 problem+json, with the fields older clients read.
+
+Every error body has type, title, status, detail, instance, code, request_id (RFC 9457 and ours), and error, message,
+suggestions, timestamp (read by clients of the Drishtiksha service).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from models import errors as causes
+
+LOGGER = logging.getLogger("ray.serve")
+
+# Cause -> status and advice. Subclasses that are not listed take their parent's row.
+_ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
+    (causes.EmptyMedia, 400, "Check that the file was written completely before it was sent"),
+    (causes.UnsupportedMedia, 415, "Convert the file to MP4 with H.264, for instance with ffmpeg"),
+    (causes.TruncatedMedia, 422, "Send the whole file: the copy or the download was cut short"),
+    (causes.CorruptMedia, 422, "Play the file from start to end to see whether it is damaged"),
+    (causes.NoVideoStream, 422, "Send a file with moving pictures"),
+    (causes.MediaLimitExceeded, 422, "Cut or scale the media down; the limits are at /"),
+    (causes.DecoderTimeout, 422, "Cut or scale the media down, or encode it anew"),
+    (causes.DecoderOutOfMemory, 422, "Scale the media down, or encode it anew"),
+    (causes.DecoderCrashed, 422, "Encode the file anew, for instance with ffmpeg"),
+    (causes.MediaError, 422, "Encode the file anew, for instance with ffmpeg"),
+    (causes.UnknownModel, 404, "Check model name spelling"),
+    (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+)
+
+
+class ApiError(Exception):
+    """An answer other than success, raised anywhere below a route.
+
+    Args:
+        status: HTTP status code.
+        code: short name of the cause, stable; the last part of `type`.
+        detail: one sentence that names what was wrong.
+        suggestions: what the client can do.
+        headers: of the response.
+        extra: further members of the body.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        suggestions: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(status, code, detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.suggestions, self.headers, self.extra = list(suggestions), dict(headers or {}), dict(extra or {})
+
+
+def timestamp() -> str:
+    """Now, RFC 3339 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the request-id middleware gave this request."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+def problem_response(error: ApiError, scope: Scope) -> Response:
+    """The body and headers of an error."""
+    title = _title(error)
+    body = {
+        "type": f"urn:unmask:error:{error.code}",
+        "title": title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": scope.get("path", ""),
+        "code": error.code,
+        "request_id": request_id(scope),
+        "error": title,
+        "message": error.detail,
+        "suggestions": error.suggestions,
+        "timestamp": timestamp(),
+        **error.extra,
+    }
+    return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
+
+
+def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) -> ApiError:
+    """What is answered for an error of `models`."""
+    for kind, status, advice in _ANSWERS:
+        if isinstance(error, kind):
+            unknown = isinstance(error, causes.UnknownModel)
+            return ApiError(
+                status,
+                error.code,
+                str(error),
+                suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
+                extra={"available_models": list(available_models)} if unknown else {},
+            )
+    LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)
+    return ApiError(500, error.code, "The analysis failed.", suggestions=["Try again"])
+
+
+async def on_api_error(request: Request, error: Exception) -> Response:
+    """Handler of `ApiError`."""
+    assert isinstance(error, ApiError)
+    return problem_response(error, request.scope)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Handler of starlette's own errors: no such route, wrong method."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    suggestions = ["The routes are listed at /docs"] if error.status_code == HTTPStatus.NOT_FOUND else []
+    answer = ApiError(error.status_code, code, str(error.detail), suggestions=suggestions, headers=error.headers)
+    return problem_response(answer, request.scope)
+
+
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    """Handler of parameters that do not fit the schema."""
+    assert isinstance(error, RequestValidationError)
+    wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+    return problem_response(ApiError(422, "invalid_request", wrong), request.scope)
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """Handler of everything else: logged whole, told apart by its request id, nothing internal disclosed."""
+    LOGGER.error("unexpected error, request %s", request_id(request.scope), exc_info=error)
+    answer = ApiError(500, "internal_error", "The service failed.", suggestions=["Try again", "Report the request_id"])
+    return problem_response(answer, request.scope)
+
+
+def _title(error: ApiError) -> str:
+    if error.code == causes.UnknownModel.code:
+        return "Model not found"  # the words that the older service's clients match
+    return error.code.replace("_", " ").capitalize()

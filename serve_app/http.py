@@ -1,0 +1,44 @@
+"""The HTTP application: routes, middleware and error handlers, put together around a `Service`."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from models.detectors.catalogue import Catalogue
+from serve_app import errors
+from serve_app.auth import ApiKeyMiddleware
+from serve_app.request_id import RequestIdMiddleware
+from serve_app.routes import analyze, health
+from serve_app.service import Service
+from serve_app.settings import Settings
+
+ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
+
+Send the key as `X-API-Key` or `Authorization: Bearer`. Errors are RFC 9457 problem+json.
+"""
+
+
+def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_digest: bytes) -> FastAPI:
+    """The application.
+
+    Args:
+        service: answers the analyses.
+        settings: limits and defaults.
+        catalogue: the models that can be asked.
+        key_digest: SHA-256 of the API key.
+    """
+    app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT)
+    app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
+    for router in (health.router, analyze.router):
+        app.include_router(router)
+    app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(HTTPException, errors.on_http_exception)
+    app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
+    app.add_exception_handler(Exception, errors.on_unexpected)
+    # The last added is the outermost: the id first, so that a refused key has one too.
+    app.add_middleware(ApiKeyMiddleware, key_digest=key_digest)
+    app.add_middleware(RequestIdMiddleware)
+    return app

@@ -1,0 +1,100 @@
+"""The ingress deployment: the HTTP application in front of the graph. Never decodes, never holds media."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import ray
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from ray import ObjectRef, serve
+from ray.serve._private.common import ReplicaState
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.ensemble_router import MediaRef
+from deployments.retry import call
+from models.detectors.catalogue import Catalogue
+from models.errors import UnmaskError
+from models.types import Verdict
+from serve_app.errors import ApiError
+from serve_app.http import create_http
+from serve_app.service import DeploymentHealth
+from serve_app.settings import Settings
+from serve_app.uploads import Upload
+
+HEALTH_AGE_S = 1.0  # probes come often; Serve's controller is asked once a second at most
+ROUTER_ATTEMPTS = 3
+
+
+class GraphService:
+    """Answers the routes from the graph."""
+
+    def __init__(self, router: DeploymentHandle[Any]) -> None:
+        self._router = router
+        self._health: Mapping[str, DeploymentHealth] = {}
+        self._asked_s = float("-inf")
+
+    async def analyze(self, upload: Upload, model: str) -> Verdict:
+        """The verdict of an upload; errors of `models` arrive as themselves, not wrapped in Ray's."""
+        ref = await asyncio.to_thread(put_file, upload)
+        try:
+            verdict: Verdict = await call(
+                self._router.analyze, MediaRef(ref, upload.sha256), model, attempts=ROUTER_ATTEMPTS
+            )
+        except BackPressureError:
+            raise _busy() from None
+        except UnmaskError as error:
+            raise getattr(error, "cause", error) from None
+        return verdict
+
+    async def health(self) -> Mapping[str, DeploymentHealth]:
+        """Every deployment of this application, as Serve's controller sees it."""
+        if time.monotonic() - self._asked_s > HEALTH_AGE_S:
+            self._health = await asyncio.to_thread(deployments)
+            self._asked_s = time.monotonic()
+        return self._health
+
+
+@serve.ingress()
+class Ingress:
+    """Checks the key, receives bodies, and shapes the graph's answers."""
+
+    def __init__(
+        self, router: DeploymentHandle[Any], settings: Settings, catalogue: Catalogue, key_digest: bytes
+    ) -> None:
+        self._parts = (GraphService(router), settings, catalogue, key_digest)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The application this replica answers with."""
+        return create_http(*self._parts)
+
+
+def put_file(upload: Upload) -> "ObjectRef[NDArray[np.uint8]]":
+    """Put an upload into the object store as `(size_bytes,)` uint8, without reading it into this process first."""
+    if not upload.size_bytes:
+        return ray.put(np.zeros(0, np.uint8))
+    mapped = np.memmap(upload.file, np.uint8, "r")
+    return ray.put(np.asarray(mapped))
+
+
+def deployments() -> dict[str, DeploymentHealth]:
+    """Health of every deployment of the application this replica belongs to."""
+    name = serve.get_replica_context().app_name
+    found = serve.status().applications[name].deployments
+    return {
+        deployment: DeploymentHealth(overview.status.value, overview.replica_states.get(ReplicaState.RUNNING, 0))
+        for deployment, overview in found.items()
+    }
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        503,
+        "busy",
+        "The service has as much to do as it accepts.",
+        suggestions=["Try again after the seconds in Retry-After"],
+        headers={"Retry-After": "2"},
+    )

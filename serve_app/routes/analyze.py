@@ -1,0 +1,174 @@
+"""`POST /analyze` and `/analyze/detailed`: one video in, one verdict out."""
+
+import asyncio
+import statistics
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from models.detectors.catalogue import ENSEMBLE, Catalogue
+from models.errors import UnmaskError
+from models.types import Verdict
+from serve_app.errors import ApiError, from_cause, request_id, timestamp
+from serve_app.schemas import (
+    AnalysisDetails,
+    AnalyzeBody,
+    DetailedBody,
+    ModelInfo,
+    ProblemBody,
+    SystemInfo,
+    VerdictBody,
+)
+from serve_app.settings import Settings
+from serve_app.uploads import receive
+
+router = APIRouter(prefix="/analyze", tags=["analyze"])
+
+ROLLING_FRAMES = 10  # the older service's rolling window
+ModelName = Annotated[str, Query(description="a model's id, or `ensemble`; by default the service's default model")]
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["video"],
+                    "properties": {
+                        "video": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "MP4, MOV, WebM, MKV or AVI",
+                        },
+                        "model": {"type": "string", "description": "as the query parameter"},
+                    },
+                }
+            }
+        },
+    }
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody, "description": what}
+    for status, what in (
+        (400, "the form or the file is empty or malformed"),
+        (401, "the key is missing or wrong"),
+        (404, "no such model"),
+        (408, "the body took too long"),
+        (413, "the body is over the limit"),
+        (415, "not a form, or not an accepted format"),
+        (422, "the media cannot be analysed: truncated, corrupt, over a limit"),
+        (503, "the service is not ready or has too much to do"),
+        (504, "the analysis took too long"),
+    )
+}
+
+
+@router.post("", openapi_extra=FORM, responses=PROBLEMS)
+async def analyze(request: Request, model: ModelName = "") -> AnalyzeBody:
+    """Verdict with confidence, detectors, faces and timeline."""
+    return AnalyzeBody.model_validate(await _answer(request, model))
+
+
+@router.post("/detailed", openapi_extra=FORM, responses=PROBLEMS)
+async def detailed(request: Request, model: ModelName = "") -> DetailedBody:
+    """The same, with figures over the frames and facts about the models and devices."""
+    answer = await _answer(request, model)
+    verdict: Verdict = answer["from"]
+    return DetailedBody.model_validate(
+        {
+            **answer,
+            "analysis_details": analysis_details(verdict),
+            "model_info": model_info(verdict, request.app.state.catalogue),
+            "system_info": system_info(verdict),
+        }
+    )
+
+
+async def _answer(request: Request, model: str) -> dict[str, Any]:
+    started = time.monotonic()
+    settings: Settings = request.app.state.settings
+    catalogue: Catalogue = request.app.state.catalogue
+    if model:
+        _known(catalogue, model)  # before the body is read: a misspelt name should not cost an upload
+    upload = await receive(request, settings.max_upload_bytes, settings.upload_timeout_s)
+    with upload.file:
+        model = model or upload.fields.get("model") or upload.fields.get("model_name") or settings.default_model
+        _known(catalogue, model)
+        try:
+            async with asyncio.timeout(settings.request_timeout_s):
+                verdict = await request.app.state.service.analyze(upload, model)
+        except TimeoutError:
+            raise _too_slow(settings.request_timeout_s) from None
+        except UnmaskError as error:
+            raise from_cause(error, catalogue.ids) from error
+    total_s = time.monotonic() - started
+    verdict = replace(verdict, timings=replace(verdict.timings, receive_s=upload.receive_s, total_s=total_s))
+    return {
+        **VerdictBody.model_validate(verdict).model_dump(),
+        "prediction": verdict.verdict,
+        "processing_time": total_s,
+        "timestamp": timestamp(),
+        "request_id": request_id(request.scope),
+        "from": verdict,
+    }
+
+
+def analysis_details(verdict: Verdict) -> AnalysisDetails:
+    """See `AnalysisDetails`."""
+    decided = [face.track for face in verdict.faces if face.decided]
+    scores = [point.p_fake for point in verdict.timeline if not decided or point.face in decided]
+    if not scores:
+        return AnalysisDetails(
+            frame_count=verdict.media.frames_analysed,
+            avg_confidence=None,
+            confidence_std=None,
+            temporal_consistency=None,
+            rolling_average=None,
+        )
+    confidences = scores if verdict.verdict == "FAKE" else [1 - score for score in scores]
+    return AnalysisDetails(
+        frame_count=verdict.media.frames_analysed,
+        avg_confidence=statistics.fmean(confidences),
+        confidence_std=statistics.pstdev(confidences),
+        temporal_consistency=1 - min(2 * statistics.pvariance(scores), 1.0),
+        rolling_average=statistics.fmean(confidences[-ROLLING_FRAMES:]),
+    )
+
+
+def model_info(verdict: Verdict, catalogue: Catalogue) -> ModelInfo:
+    """See `ModelInfo`."""
+    rows = {row.id: row for row in catalogue.rows}
+    used = [report for report in verdict.detectors if report.status == "ok"] or list(verdict.detectors)
+    return ModelInfo(
+        version=", ".join(report.revision for report in used),
+        architecture=", ".join(rows[report.id].architecture for report in used if report.id in rows),
+        device=", ".join(sorted({report.device for report in used if report.device})),
+    )
+
+
+def system_info(verdict: Verdict) -> SystemInfo:
+    """See `SystemInfo`."""
+    used = {report.device: report.gpu_memory_bytes for report in verdict.detectors if report.device}
+    return SystemInfo(
+        gpu_memory_used=f"{sum(used.values()) / 1e9:.1f}GB",
+        processing_device=", ".join(sorted(used)) or "none",
+    )
+
+
+def _known(catalogue: Catalogue, model: str) -> None:
+    try:
+        catalogue.choose(model)
+    except UnmaskError as error:
+        raise from_cause(error, (ENSEMBLE, *catalogue.ids)) from None
+
+
+def _too_slow(limit_s: float) -> ApiError:
+    return ApiError(
+        504,
+        "analysis_timeout",
+        f"The analysis took longer than {limit_s:g} s.",
+        suggestions=["Cut the clip", "Try again when the service has less to do"],
+        headers={"Retry-After": "10"},
+    )

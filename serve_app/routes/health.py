@@ -1,0 +1,65 @@
+"""`GET /` and `GET /health`: what the service is, and whether it is ready. Both are open, for probes."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request, Response
+
+from models.detectors.catalogue import Catalogue
+from serve_app.schemas import DeploymentBody, HealthBody, ModelBody, RootBody
+from serve_app.service import DeploymentHealth
+from serve_app.settings import Settings
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/")
+async def root(request: Request) -> RootBody:
+    """Service facts: models, limits, where the documentation is."""
+    catalogue: Catalogue = request.app.state.catalogue
+    settings: Settings = request.app.state.settings
+    ready = _ready(await request.app.state.service.health())
+    return RootBody(
+        service="unmask",
+        version=version("unmask"),
+        status="ok" if ready else "starting",
+        available_models=list(catalogue.ids),
+        default_model=settings.default_model,
+        models=[
+            ModelBody.model_validate({**row.model_dump(), "measured": list(row.measured)}) for row in catalogue.rows
+        ],
+        limits=limits(settings),
+        documentation="/docs",
+    )
+
+
+@router.get("/health", responses={503: {"model": HealthBody, "description": "not every deployment is ready"}})
+async def health(request: Request, response: Response) -> HealthBody:
+    """Readiness: 200 once every deployment of the graph is ready, else 503 with those that are not."""
+    deployments = await request.app.state.service.health()
+    ready = _ready(deployments)
+    response.status_code = 200 if ready else 503
+    return HealthBody(
+        status="ok" if ready else "starting",
+        model_loaded=ready,
+        default_model=request.app.state.settings.default_model,
+        available_models=list(request.app.state.catalogue.ids),
+        deployments={
+            name: DeploymentBody(status=found.status, replicas=found.replicas) for name, found in deployments.items()
+        },
+    )
+
+
+def limits(settings: Settings) -> dict[str, float]:
+    """The limits a client can run into."""
+    names = (
+        "max_upload_bytes",
+        "max_pixels",
+        "max_duration_s",
+        "request_timeout_s",
+        "max_concurrent_requests",
+    )
+    return {name: getattr(settings, name) for name in names}
+
+
+def _ready(deployments: dict[str, DeploymentHealth]) -> bool:
+    return bool(deployments) and all(found.ready for found in deployments.values())

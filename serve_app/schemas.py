@@ -1,0 +1,214 @@
+"""The wire: what the routes answer. Pydantic here, dataclasses inside."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Label = Literal["FAKE", "REAL", "UNDETERMINED"]
+
+
+class Body(BaseModel):
+    """Base of the bodies: built from the dataclasses of `models.types` by attribute."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class MediaBody(Body):
+    """What was learnt about the media. Pixels are of the upright picture."""
+
+    kind: Literal["video", "image", "audio"]
+    sha256: str
+    size_bytes: int
+    container: str
+    codec: str
+    duration_s: float
+    width: int
+    height: int
+    fps: float
+    frames_total: int
+    frames_analysed: int
+    audio_s: float
+
+
+class DetectorBody(Body):
+    """What became of one detector."""
+
+    id: str
+    revision: str
+    status: Literal["ok", "not_applicable", "failed", "late", "not_installed"]
+    why: str
+    p_fake: float | None
+    weight: float
+    device: str
+
+
+class BoxBody(Body):
+    """Where a face was at one moment: left, top, right, bottom in pixels of the upright picture."""
+
+    t_s: float
+    xyxy: tuple[float, float, float, float]
+
+
+class FaceBody(Body):
+    """One face track. `decided` marks the face that decided the verdict."""
+
+    track: int
+    start_s: float
+    end_s: float
+    p_fake: float | None
+    decided: bool
+    lost_frames: int
+    boxes: list[BoxBody]
+
+
+class TimelineBody(Body):
+    """A calibrated score at one moment; `face` is null for the whole frame."""
+
+    t_s: float
+    face: int | None
+    p_fake: float
+
+
+class SegmentBody(Body):
+    """Consecutive analysed frames above the threshold."""
+
+    start_s: float
+    end_s: float
+    mean: float
+    peak: float
+    source: str
+
+
+class TimingsBody(Body):
+    """Seconds per stage. Decoding and face finding overlap."""
+
+    receive_s: float
+    probe_s: float
+    decode_s: float
+    faces_s: float
+    detectors_s: float
+    total_s: float
+
+
+class VerdictBody(Body):
+    """The answer, the same from the library, the command, the deployment handle and the routes."""
+
+    verdict: Label
+    p_fake: float | None
+    confidence: float
+    reason: str
+    degraded: bool
+    mode: str
+    model: str
+    media: MediaBody
+    detectors: list[DetectorBody]
+    faces: list[FaceBody]
+    timeline: list[TimelineBody]
+    segments: list[SegmentBody]
+    timings: TimingsBody
+
+
+class AnalyzeBody(VerdictBody):
+    """`POST /analyze`: the verdict, and the flat fields that clients of the Drishtiksha service read."""
+
+    prediction: Label
+    processing_time: float
+    timestamp: str
+    request_id: str
+
+
+class AnalysisDetails(Body):
+    """Figures over the analysed frames of the face that decided.
+
+    `c_i` is frame i's confidence in the prediction: `p_fake` if it is FAKE, else `1 - p_fake`.
+    `avg_confidence` is the mean of c, `confidence_std` its population standard deviation, `rolling_average` the mean
+    of its last ten, `temporal_consistency` is `1 - min(2 * variance, 1)`. Null where no detector scores frames.
+    """
+
+    frame_count: int
+    avg_confidence: float | None
+    confidence_std: float | None
+    temporal_consistency: float | None
+    rolling_average: float | None
+
+
+class ModelInfo(Body):
+    """The detectors that answered: revisions, architectures and devices, joined by a comma."""
+
+    version: str
+    architecture: str
+    device: str
+
+
+class SystemInfo(Body):
+    """Where the detectors ran; memory is the sum over their devices."""
+
+    gpu_memory_used: str
+    processing_device: str
+
+
+class DetailedBody(AnalyzeBody):
+    """`POST /analyze/detailed`."""
+
+    analysis_details: AnalysisDetails
+    model_info: ModelInfo
+    system_info: SystemInfo
+
+
+class ModelBody(Body):
+    """One detector of the catalogue."""
+
+    id: str
+    revision: str
+    architecture: str
+    summary: str
+    licence: str
+    measured: list[str]
+
+
+class RootBody(Body):
+    """`GET /`: what this service is and allows."""
+
+    service: str
+    version: str
+    status: Literal["ok", "starting"]
+    available_models: list[str]
+    default_model: str
+    models: list[ModelBody]
+    limits: dict[str, float]
+    documentation: str
+
+
+class DeploymentBody(Body):
+    """One deployment of the graph."""
+
+    status: str
+    replicas: int
+
+
+class HealthBody(Body):
+    """`GET /health`: 200 when every deployment is ready, else 503."""
+
+    status: Literal["ok", "starting"]
+    model_loaded: bool
+    default_model: str
+    available_models: list[str]
+    deployments: dict[str, DeploymentBody]
+
+
+class ProblemBody(BaseModel):
+    """Every error: RFC 9457, with the fields older clients read. Further members depend on the error."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    error: str
+    message: str
+    suggestions: list[str]
+    timestamp: str

@@ -1,0 +1,31 @@
+"""What the routes need from whatever answers them: the Ray graph in production, a few lines in tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.types import Verdict
+from serve_app.uploads import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentHealth:
+    """Serve's word on one deployment."""
+
+    status: str
+    replicas: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take requests."""
+        return self.status == "HEALTHY"
+
+
+class Service(Protocol):
+    """Analyses uploads and knows the state of the graph."""
+
+    async def analyze(self, upload: Upload, model: str) -> Verdict:
+        """The verdict of one upload by one model, or an error of `models.errors`."""
+
+    async def health(self) -> Mapping[str, DeploymentHealth]:
+        """Every deployment by name."""

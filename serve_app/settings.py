@@ -1,0 +1,156 @@
+"""Every setting and limit in one table: name, default, unit, help. Nothing else reads the environment.
+
+Each is set by the environment variable `UNMASK_<NAME>`, or in the file `.env` beside the project; a few also by the
+name that clients of an older service used. `unmask settings` prints the table.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.detectors.catalogue import CATALOGUE_FILE, ENSEMBLE, ROOT, describe
+from models.errors import UnmaskError
+from models.media.limits import Limits
+
+ENV_FILE = ROOT / ".env"
+MIN_KEY_CHARACTERS = 32  # 192 bits in base64: nobody guesses it; shorter keys tend to be words
+_MEDIA = Limits()
+
+
+class SettingsError(UnmaskError):
+    """A setting is missing or wrong; it is named."""
+
+    code = "settings_error"
+
+
+def _names(name: str, *older: str) -> AliasChoices:
+    return AliasChoices(f"UNMASK_{name}".upper(), *older, name)
+
+
+class Settings(BaseSettings):
+    """The table. Frozen: a service is reconfigured by starting it anew or by Serve's rolling update."""
+
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
+
+    api_key: Annotated[
+        SecretStr | None,
+        Field(
+            validation_alias=_names("api_key", "API_KEY"),
+            description="the key that clients send as X-API-Key; at least 32 characters",
+        ),
+    ] = None
+    default_model: Annotated[
+        str,
+        Field(
+            validation_alias=_names("default_model", "DEFAULT_MODEL_NAME"),
+            description="the model that answers when a request names none",
+        ),
+    ] = ENSEMBLE
+    catalogue: Annotated[
+        Path,
+        Field(validation_alias=_names("catalogue"), description="the catalogue of detectors, a YAML file"),
+    ] = CATALOGUE_FILE
+    max_concurrent_requests: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
+            description="requests an ingress replica works on at once; more wait, then get 503",
+        ),
+    ] = 16
+    request_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("request_timeout_s", "REQUEST_TIMEOUT"),
+            description="seconds from the last byte received until the answer, then 504",
+        ),
+    ] = 300.0
+    detector_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("detector_timeout_s"),
+            description="seconds a detector may take for one clip, then it is left out and named late",
+        ),
+    ] = 120.0
+    detector_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("detector_threads"),
+            description="CPU threads of a detector replica; 0 takes the node's cores, four at most",
+        ),
+    ] = 0
+    upload_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("upload_timeout_s"),
+            description="seconds a body may take to arrive, then 408",
+        ),
+    ] = 120.0
+    max_upload_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_upload_bytes"),
+            description="bytes of a request's body, then 413",
+        ),
+    ] = 200 * 2**20
+    max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
+        _MEDIA.max_pixels
+    )
+    max_duration_s: Annotated[
+        float, Field(gt=0, validation_alias=_names("max_duration_s"), description="seconds of media")
+    ] = _MEDIA.max_duration_s
+    decode_timeout_s: Annotated[
+        float,
+        Field(gt=0, validation_alias=_names("decode_timeout_s"), description="seconds that decoding may take"),
+    ] = _MEDIA.wall_s
+    decode_memory_bytes: Annotated[
+        int,
+        Field(
+            ge=256 * 2**20,
+            validation_alias=_names("decode_memory_bytes"),
+            description="bytes of address space of the process that decodes",
+        ),
+    ] = _MEDIA.memory_bytes
+
+    @field_validator("api_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < MIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"it has {len(key.get_secret_value())} characters; at least {MIN_KEY_CHARACTERS} are needed. "
+                "`unmask key` prints a good one"
+            )
+        return key
+
+    def required_key(self) -> str:
+        """The API key; raises `SettingsError` if none is set, so that no service starts open by accident."""
+        if self.api_key is None:
+            raise SettingsError(
+                "API_KEY is not set.",
+                f"Set it in the environment or in {ENV_FILE}; `unmask key` prints a good one.",
+            )
+        return self.api_key.get_secret_value()
+
+    def limits(self) -> Limits:
+        """The limits that the decoder holds media to."""
+        return Limits(
+            max_pixels=self.max_pixels,
+            max_duration_s=self.max_duration_s,
+            wall_s=self.decode_timeout_s,
+            memory_bytes=self.decode_memory_bytes,
+        )
+
+
+def read_settings() -> Settings:
+    """The settings in force; raises `SettingsError` naming every wrong one."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(f"settings: {describe(error)}") from None

@@ -1,0 +1,183 @@
+"""`unmask up` and `unmask down`: the service on this machine, from a profile, in one process group."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from models.detectors.catalogue import ROOT
+from models.errors import UnmaskError
+from serve_app import analysis
+from serve_app.auth import new_key
+from serve_app.client import Client, ServiceError
+from serve_app.profile import check_profile
+from serve_app.settings import ENV_FILE, read_settings
+
+STATE_FILE = ROOT / ".unmask" / "up.json"
+START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
+STOP_TIMEOUT_S = 60.0
+LOGICAL_CPUS = 4  # what the graph's replicas add up to at most; they share whatever cores there are
+
+
+class UpError(UnmaskError):
+    """The service could not be started or stopped."""
+
+    code = "up_error"
+
+
+def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> None:
+    """Start the service, show its address and key, analyse a sample, and wait for Ctrl-C or `down`."""
+    content = check_profile(profile if profile.exists() else ROOT / profile)
+    http = content.setdefault("http_options", {})
+    http["port"] = port or http.get("port", 8000)
+    url = f"http://localhost:{http['port']}"
+    key = ensure_key(out)
+    if running := running_pid():
+        out.print(f"Already running (process {running}).")
+        greet(url_of_running(), key, sample, out)
+        return
+    refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    started = time.monotonic()
+    with ray_running(out), state_file(url):
+        deploy(content, stop, out)
+        if not stop.is_set():
+            out.print(f"Ready after {time.monotonic() - started:.0f} s.", highlight=False)
+            greet(url, key, sample, out)
+            out.print("Stays up until Ctrl-C or [bold]unmask down[/].")
+        stop.wait()
+        out.print("Stopping ...")
+
+
+def down(out: Console) -> None:
+    """Stop the service that `up` started, and wait until it is gone."""
+    pid = running_pid()
+    if pid is None:
+        out.print("Nothing is running.")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    with out.status(f"Stopping process {pid} ..."):
+        while running_pid() == pid:
+            if time.monotonic() > deadline:
+                raise UpError(f"process {pid} did not stop within {STOP_TIMEOUT_S:g} s.")
+            time.sleep(0.2)
+    out.print("Stopped.")
+
+
+def ensure_key(out: Console) -> str:
+    """The API key in force; writes a random one to `.env`, readable by its owner only, if there is none."""
+    settings = read_settings()
+    if settings.api_key is None:
+        created = not ENV_FILE.exists()
+        with os.fdopen(os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+            file.write(f"API_KEY={new_key()}\n")
+        out.print(f"Wrote a new API key to {ENV_FILE}." if created else f"Added an API key to {ENV_FILE}.")
+        settings = read_settings()
+    return settings.required_key()
+
+
+def running_pid() -> int | None:
+    """Process id of the `unmask up` that runs on this project, or None."""
+    try:
+        pid = int(json.loads(STATE_FILE.read_text("utf-8"))["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return pid
+
+
+def url_of_running() -> str:
+    """Address of the running service."""
+    return str(json.loads(STATE_FILE.read_text("utf-8"))["url"])
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Serve would share a taken port silently (SO_REUSEPORT): half of the requests would go to the other program."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UpError(f"port {port} cannot be used: {error.strerror}.", "Choose another with --port.") from error
+
+
+def greet(url: str, key: str, sample: Path | None, out: Console) -> None:
+    """Analyse the sample, then say where the service is and how to call it."""
+    if sample:
+        show_sample(url, key, sample, out)
+    out.print(f"\nService  [bold]{url}[/]    documentation  [bold]{url}/docs[/]", highlight=False)
+    out.print(f"Key      [bold]{key}[/]", highlight=False)
+    clip = sample or "clip.mp4"
+    out.print(f'\n  curl -F "video=@{clip}" -H "X-API-Key: {key}" {url}/analyze\n', highlight=False, soft_wrap=True)
+
+
+def show_sample(url: str, key: str, sample: Path, out: Console) -> None:
+    """The verdict on a clip, from the running service; its failure does not stop the service."""
+    try:
+        with out.status(f"Analysing {sample} ..."), Client(url, key) as client:
+            analysis.in_words(sample, client.analyze(sample), out)
+    except (ServiceError, OSError) as error:
+        out.print(f"[bold red]The sample could not be analysed:[/] {error}", highlight=False)
+
+
+@contextmanager
+def state_file(url: str) -> Iterator[None]:
+    """Note process and address for `down`, as long as the service is up."""
+    STATE_FILE.parent.mkdir(exist_ok=True)
+    STATE_FILE.write_text(json.dumps({"pid": os.getpid(), "url": url}), "utf-8")
+    try:
+        yield
+    finally:
+        STATE_FILE.unlink(missing_ok=True)
+
+
+@contextmanager
+def ray_running(out: Console) -> Iterator[None]:
+    """A Ray of our own on this machine, stopped at the end."""
+    with out.status("Starting Ray ..."):
+        import ray  # takes a second; `unmask --help` and `down` should not
+
+        ray.init(address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        from ray import serve
+
+        with suppress(Exception):  # a half-started Serve must not keep Ray from stopping
+            serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
+
+
+def deploy(content: dict[str, Any], stop: threading.Event, out: Console) -> None:
+    """Deploy a profile and wait until every deployment is ready; raises `UpError` with Serve's reason if one fails."""
+    from ray import serve
+    from ray.serve._private import api  # as `serve run` does; there is no public way without dashboard
+    from ray.serve.schema import ServeDeploySchema
+
+    schema = ServeDeploySchema.model_validate(content)
+    client = api.serve_start(http_options=schema.http_options.model_dump(), proxy_location=schema.proxy_location)
+    client.deploy_apps(schema, _blocking=False)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with out.status("Starting the graph ...") as progress:
+        while not stop.is_set():
+            applications = serve.status().applications.values()
+            if applications and all(app.status == "RUNNING" for app in applications):
+                return
+            for app in applications:
+                if app.status == "DEPLOY_FAILED":
+                    raise UpError(f"the graph did not start: {app.message}")
+            if time.monotonic() > deadline:
+                raise UpError(f"the graph did not start within {START_TIMEOUT_S:g} s.")
+            waiting = [name for app in applications for name, d in app.deployments.items() if d.status != "HEALTHY"]
+            progress.update(f"Starting the graph ... waiting for {', '.join(waiting) or 'the application'}")
+            stop.wait(0.3)
