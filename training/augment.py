@@ -165,7 +165,7 @@ def noisy(rgb: NDArray[np.uint8], how: Degradation) -> NDArray[np.uint8]:
 def through_jpeg(rgb: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Encode and decode as JPEG with 4:2:0 colour."""
     _, coded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB).astype(np.uint8, copy=False)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def through_h264(
@@ -183,7 +183,7 @@ def through_h264(
         The last picture as decoded, `(H, W, 3)` uint8 RGB.
     """
     height, width = rgb.shape[:2]
-    even = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)  # 4:2:0 needs even sides
+    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # 4:2:0 needs even sides
     encoder = VideoCodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
@@ -227,7 +227,7 @@ def _line(length: float, angle: float) -> NDArray[np.float32]:
     start = (round(centre - reach * np.cos(angle)), round(centre - reach * np.sin(angle)))
     end = (round(centre + reach * np.cos(angle)), round(centre + reach * np.sin(angle)))
     cv2.line(kernel, start, end, 1.0)
-    return (kernel / kernel.sum()).astype(np.float32)
+    return kernel / np.float32(kernel.sum())
 
 
 def _misplaced(box_xyxy: NDArray[np.float32], how: Degradation) -> NDArray[np.float32]:

@@ -67,4 +67,5 @@ def _dequantised(model: Any, tensor: Any, dtype: type[np.integer[Any]]) -> NDArr
     scale = quantisation.ScaleAsNumpy().astype(np.float32)
     along = [1] * len(shape)
     along[quantisation.QuantizedDimension()] = len(scale)
-    return (integers.astype(np.float32) * scale.reshape(along)).astype(np.float32)
+    weight: NDArray[np.float32] = integers.astype(np.float32) * scale.reshape(along)
+    return weight

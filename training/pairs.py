@@ -44,7 +44,7 @@ def forged_pair(portrait: Portrait, rng: np.random.Generator) -> NDArray[np.uint
 
 
 def batches(pairs: ForgedPairs, batch_pairs: int, first_step: int, steps: int, workers: int) -> DataLoader[Tensor]:
-    """Batches `(B, 2, 160, 160, 3)` of the steps from `first_step` on, so that a resumed run sees what it would have."""
+    """Batches `(B, 2, 160, 160, 3)` of the steps from `first_step` on, so that a resumed run sees the same."""
     return DataLoader(
         pairs,
         batch_size=batch_pairs,

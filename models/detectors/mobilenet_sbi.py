@@ -72,9 +72,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` in; the last convolution is linear, as in the paper."""
-        y = x if self.expand is None else functional.relu6(self.expand(x))
-        y = self.project(functional.relu6(self.depthwise(y)))
-        return x + y if self.residual else y
+        y = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
+        y = functional.relu6(self.depthwise(y), inplace=True)
+        projected: Tensor = self.project(y)
+        return x + projected if self.residual else projected
 
 
 class MobileNetV2(nn.Module):
@@ -94,8 +95,8 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` float32 in [-1, 1] in, `(N, 1280)` pooled features out; the head is applied apart."""
-        x = functional.relu6(self.stem(x))
-        x = functional.relu6(self.top(self.blocks(x)))
+        x = functional.relu6(self.stem(x), inplace=True)
+        x = functional.relu6(self.top(self.blocks(x)), inplace=True)
         return x.mean(dim=(2, 3))
 
 
@@ -186,9 +187,7 @@ def _check_keys(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path:
         if key not in found:
             raise WeightsError(f"{path} lacks the key {key}.")
         if found[key].shape != tensor.shape:
-            raise WeightsError(
-                f"{path} has {key} as {tuple(found[key].shape)}.", f"It must be {tuple(tensor.shape)}."
-            )
+            raise WeightsError(f"{path} has {key} as {tuple(found[key].shape)}.", f"It must be {tuple(tensor.shape)}.")
     for key in found:
         if key not in wanted:
             raise WeightsError(f"{path} has the unexpected key {key}.")

@@ -28,6 +28,7 @@ REGIONS = {
 }
 REGION_ODDS = (0.3, 0.2, 0.2, 0.12, 0.08, 0.1)
 
+SHIFTED = 0.6  # share of colour changes that move the channels apart
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # the paper's
 FAINTEST = 1.5  # grey levels of mean change inside the mask; below, the label "fake" would be a lie
 TRIES = 4
@@ -73,9 +74,7 @@ def self_blend(portrait: Portrait, rng: np.random.Generator) -> Pair:
     return Pair(target, forged, mask)
 
 
-def blend(
-    source: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.float32]
-) -> NDArray[np.uint8]:
+def blend(source: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.float32]) -> NDArray[np.uint8]:
     """`source` where the mask is 1, `target` where it is 0; `(H, W, 3)` uint8 RGB and `(H, W)` float32."""
     share = mask[..., None]
     mixed = target + share * (source.astype(np.float32) - target)
@@ -95,14 +94,16 @@ def blend_mask(portrait: Portrait, rng: np.random.Generator) -> NDArray[np.float
     mask = _blurred(mask, eyes * rng.uniform(0.02, 0.12))
     mask = np.where(mask > rng.uniform(0.2, 0.8), 1, 0).astype(np.float32)
     mask = _blurred(mask, eyes * rng.uniform(0.01, 0.16))
-    return (mask * rng.choice(BLEND_RATIOS)).astype(np.float32)
+    ratio = float(rng.choice(BLEND_RATIOS))
+    return mask * np.float32(ratio)
 
 
 def fit_to_face(outline: NDArray[np.float64], points: NDArray[np.float32]) -> NDArray[np.float64]:
     """Move `(K, 2)` points of the drawn face onto a real one by the best affine map of its five landmarks."""
     drawn = np.column_stack([ANCHORS, np.ones(len(ANCHORS))])
     affine, *_ = np.linalg.lstsq(drawn, points.astype(np.float64), rcond=None)
-    return np.column_stack([outline, np.ones(len(outline))]) @ affine
+    fitted: NDArray[np.float64] = np.column_stack([outline, np.ones(len(outline))]) @ affine
+    return fitted
 
 
 def deform(
@@ -124,7 +125,8 @@ def change_statistics(image: NDArray[np.uint8], rng: np.random.Generator) -> NDA
 
 def change_colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Shift each channel, then hue, saturation, brightness and contrast, all by a little."""
-    values = image.astype(np.float32) + rng.uniform(-18, 18, 3).astype(np.float32) * (rng.random() < 0.6)  # noqa: PLR2004
+    shifts = rng.uniform(-18, 18, 3).astype(np.float32)
+    values = image.astype(np.float32) + shifts * np.float32(rng.random() < SHIFTED)
     hsv = cv2.cvtColor(np.clip(values, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV).astype(np.float32)
     hsv[..., 0] = (hsv[..., 0] + rng.uniform(-6, 6)) % 180
     hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(0.75, 1.3), 0, 255)
@@ -145,22 +147,26 @@ def change_sharpness(image: NDArray[np.uint8], rng: np.random.Generator) -> NDAr
         amount = rng.uniform(0.4, 1.5)
         return cv2.addWeighted(image, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
     if kind == "jpeg":
-        _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))])
-        return cv2.imdecode(coded, cv2.IMREAD_UNCHANGED).astype(np.uint8, copy=False)
+        return _recoded(image, int(rng.integers(20, 80)))
     return image
 
 
-def shift_geometry(
-    image: NDArray[np.uint8], eye_distance: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def shift_geometry(image: NDArray[np.uint8], eye_distance: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Shift, turn and scale `(H, W, 3)` by a little, so that the copy's features do not quite meet the original."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-2, 2), rng.uniform(0.96, 1.04))
-    matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * eye_distance
+    shift = np.zeros((2, 3))
+    shift[:, 2] = rng.uniform(-0.06, 0.06, 2) * eye_distance
     moved = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        image, matrix + shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     return moved.astype(np.uint8, copy=False)
+
+
+def _recoded(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Through JPEG; red and blue stay swapped for the codec, as they do in a good many pipelines."""
+    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _resampled(image: NDArray[np.uint8], factor: float, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -178,9 +184,7 @@ def _eye_distance(portrait: Portrait) -> float:
     return float(np.linalg.norm(portrait.points[1] - portrait.points[0]))
 
 
-def _change_inside(
-    forged: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.float32]
-) -> float:
+def _change_inside(forged: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.float32]) -> float:
     inside = mask > 0.1  # noqa: PLR2004 - where the copy shows at all
     if not inside.any():
         return 0.0
