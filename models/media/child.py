@@ -1,0 +1,112 @@
+"""The confined child: forked by the zygote for one job, it decodes into the ring and exits."""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from dataclasses import asdict
+from typing import Any
+
+from models.errors import UnmaskError
+from models.media.decode import decode
+from models.media.facts import Event, Frame, Probe, Report, Request, Sound
+from models.media.limits import Limits
+from models.media.picture import copy_pixels
+from models.media.ring import SLOTS, Ring
+
+MESSAGE_BYTES = 1 << 16
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
+
+
+def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> None:
+    """Do one job. Does not return to the zygote's loop: the caller must exit the process afterwards."""
+    limits, request = Limits(**job["limits"]), Request(**job["request"])
+    channel_fd, media_fd, ring_fd = _keep_only(channel_fd, media_fd, ring_fd)
+    with socket.socket(fileno=channel_fd) as channel, open(media_fd, "rb", buffering=0) as media:
+        sender = _Sender(channel, Ring(ring_fd, limits.slot_bytes))
+        _confine(limits)
+        try:
+            _misbehave(request.fault)
+            for event in decode(media, request, limits):
+                sender.send(event)
+        except UnmaskError as error:
+            sender.message("error", code=error.code, detail=error.detail, accepted=error.accepted)
+
+
+class _Sender:
+    def __init__(self, channel: socket.socket, ring: Ring) -> None:
+        self._channel, self._ring = channel, ring
+        self._free = list(range(SLOTS))
+
+    def send(self, event: Event) -> None:
+        if isinstance(event, Frame):
+            self._frame(event)
+        elif isinstance(event, Sound):
+            slot = self._slot()
+            self._ring.samples(slot, len(event.samples))[:] = event.samples
+            self.message("sound", slot=slot, count=len(event.samples))
+        else:
+            self.message("probe" if isinstance(event, Probe) else "report", **asdict(event))
+
+    def message(self, kind: str, **fields: object) -> None:
+        self._channel.sendall(json.dumps({"kind": kind, **fields}).encode())
+
+    def _frame(self, frame: Frame) -> None:
+        slot = self._slot()
+        height, width = frame.pixels.shape[:2]
+        copy_pixels(frame.pixels, self._ring.pixels(slot, height, width))
+        self.message("frame", slot=slot, index=frame.index, t_s=frame.t_s, height=height, width=width)
+
+    def _slot(self) -> int:
+        """A slot the parent has done with; waits for one."""
+        while not self._free:
+            released = self._channel.recv(SLOTS)
+            if not released:
+                os._exit(0)  # the parent has gone
+            self._free.extend(released)
+        return self._free.pop()
+
+
+def _keep_only(*fds: int) -> tuple[int, ...]:
+    """Move the job's descriptors to 3, 4, 5 and close everything else, the zygote's control channel above all."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    above = [os.dup2(fd, 100 + i) for i, fd in enumerate(fds)]
+    null = os.open(os.devnull, os.O_RDWR)
+    for i, fd in enumerate((null, null, null, *above)):
+        os.dup2(fd, i)
+    os.closerange(3 + len(fds), 1 << 16)
+    return tuple(range(3, 3 + len(fds)))
+
+
+def _confine(limits: Limits) -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0)
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1),  # SIGXCPU first, so that the cause can be named
+        (resource.RLIMIT_NOFILE, limits.nofile, limits.nofile),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, 0, 0),
+    ):
+        resource.setrlimit(what, (soft, hard))
+
+
+def _misbehave(fault: str) -> None:
+    """What tests ask for, to see that the parent survives it."""
+    if fault == "segv":
+        ctypes.string_at(0)
+    elif fault == "abort":
+        os.abort()
+    elif fault == "hang":
+        time.sleep(3600)
+    elif fault == "spin":
+        while True:
+            pass
+    elif fault == "memory":
+        bytearray(1 << 40)

@@ -1,0 +1,114 @@
+"""One decode from start to end, in whatever process it is called: probe, frames, sound, report."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from models.errors import CorruptMedia, DecoderOutOfMemory, UnmaskError, UnsupportedMedia
+from models.media.audio import sound_blocks
+from models.media.container import Media
+from models.media.facts import Event, Frame, Probe, Report, Request, Sound
+from models.media.limits import Limits
+from models.media.picture import Upright, deinterlaced
+from models.media.pictures import Pictures
+from models.media.plan import union_indices, with_neighbours
+from models.media.walk import Walk
+
+
+def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]:
+    """Decode what is requested. The same code runs in the confined child and, for benchmarks and tools, in process.
+
+    Args:
+        file: seekable, opened for reading.
+        request: what is wanted.
+        limits: what it may cost; memory and processor limits are the child's, not checked here.
+
+    Yields:
+        One `Probe`, then `Frame`s in display order, then `Sound` blocks, then one `Report`.
+
+    Raises:
+        MediaError: one of its subclasses, for every way in which media can be unfit.
+        ValueError: more frames were requested than `limits.max_frames_analysed`.
+    """
+    if sum(request.counts) and max(request.counts) > limits.max_frames_analysed:
+        raise ValueError(f"{max(request.counts)} frames requested, at most {limits.max_frames_analysed}")
+    try:
+        yield from _Decode(file, request, limits).events()
+    except UnmaskError:
+        raise
+    except MemoryError as error:
+        raise DecoderOutOfMemory(
+            f"Decoding needed more than {limits.memory_bytes / 2**20:.0f} MiB of memory."
+        ) from error
+    except Exception as error:
+        # What PyAV raises on damaged files is no one family; UnicodeDecodeError has been seen.
+        raise CorruptMedia(f"The file cannot be decoded ({type(error).__name__}).") from error
+
+
+class _Decode:
+    def __init__(self, file: IO[bytes], request: Request, limits: Limits) -> None:
+        started = time.perf_counter()
+        self._request, self._limits = request, limits
+        self._media = Media(file, limits)
+        if request.counts:
+            self._media.require_video()
+        elif request.audio and self._media.audio is None and self._media.audio_codec:
+            raise UnsupportedMedia(f"The sound is {self._media.audio_codec}.")
+        self._walk = self._media.walk()
+        self._pictures = Pictures(self._media, self._walk, request.threads)
+        self._probe_s = time.perf_counter() - started
+        self._decode_s = 0.0
+
+    def events(self) -> Iterator[Event]:
+        yield from self._timed(self._video() if self._request.counts else iter((self._probe(None),)))
+        if self._request.audio and self._media.audio is not None:
+            yield from self._timed(map(Sound, sound_blocks(self._media, self._walk.audio_start_pts)))
+        self._media.close()
+        yield Report(self._pictures.decoded, self._pictures.missing, self._probe_s, self._decode_s)
+
+    def _video(self) -> Iterator[Event]:
+        total = len(self._walk.times_s)
+        first = self._pictures.first()
+        upright = Upright(first, self._aspect(), self._limits.working_side)
+        yield self._probe(upright)
+        wanted = union_indices(total, self._request.counts)
+        if first.interlaced_frame:
+            raw = self._pictures.frames(with_neighbours(total, wanted))
+            chosen = deinterlaced(raw, frozenset(wanted.tolist()))
+        else:
+            chosen = self._pictures.frames(wanted)
+        for number, frame in chosen:
+            yield Frame(number, float(self._walk.times_s[number]), upright.pixels(frame))
+
+    def _probe(self, upright: Upright | None) -> Probe:
+        walk, media = self._walk, self._media
+        frames = len(walk.times_s)
+        width, height = upright.size_wh if upright else (0, 0)
+        frame_width, frame_height = upright.frame_size_wh if upright else (0, 0)
+        return Probe(
+            container=media.name,
+            codec=media.codec,
+            duration_s=walk.duration_s or walk.audio_s,
+            width=width,
+            height=height,
+            frame_width=frame_width,
+            frame_height=frame_height,
+            fps=frames / walk.duration_s if walk.duration_s else 0.0,
+            frames_total=frames,
+            audio_codec=media.audio_codec,
+            audio_s=walk.audio_s,
+        )
+
+    def _aspect(self) -> float:
+        return float(self._media.require_video().sample_aspect_ratio or 1)
+
+    def _timed(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Adds up the time spent here, not the time in which the consumer works."""
+        source = iter(events)
+        while True:
+            started = time.perf_counter()
+            event = next(source, None)
+            self._decode_s += time.perf_counter() - started
+            if event is None:
+                return
+            yield event
