@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Cancelled
 from models.faces.crop import face_crop, fit_frame
 from models.faces.find import FaceFinder
 from models.faces.track import FaceTracker, Sighting
-from models.media.confined import check_decoder, read
-from models.media.facts import Frame, Probe, Report, Request
+from models.media.confined import zygote
+from models.media.facts import Frame, Probe, Request
 from models.media.limits import Limits
 from models.media.plan import sample_indices
+from models.media.stream import read
 from models.types import Clip, MediaFacts, Timings, Track, View
 
 DECODER_THREADS = 2
@@ -43,7 +43,7 @@ class Extractor:
 
     def check(self) -> None:
         """Raises if the process that decodes cannot be started."""
-        check_decoder()
+        zygote()
 
     def extract(
         self,
@@ -70,27 +70,17 @@ class Extractor:
         """
         started = time.monotonic()
         request = Request(counts=tuple(sorted({view.count for view in views})), threads=self._threads)
-        cutter: _Cutter | None = None
-        probe, report = Probe(container=""), Report()
-        with read(media, request, self._limits, cancelled=cancelled) as events:
-            for event in events:
-                match event:
-                    case Probe():
-                        probe = event
-                        cutter = _Cutter(views, probe, self._finder())
-                    case Frame() if cutter:
-                        cutter.take(event)
-                    case Report():
-                        report = event
-        if cutter is None:
-            raise Cancelled("the analysis was cancelled.")
+        with read(media, request, self._limits, cancelled) as stream:
+            cutter = _Cutter(views, stream.probe, self._finder())
+            for frame in stream.frames():
+                cutter.take(frame)
         timings = Timings(
-            probe_s=report.probe_s,
-            decode_s=report.decode_s,
+            probe_s=stream.report.probe_s,
+            decode_s=stream.report.decode_s,
             faces_s=cutter.faces_s,
             total_s=time.monotonic() - started,
         )
-        facts = _facts(probe, sha256, media.nbytes, cutter.frames)
+        facts = _facts(stream.probe, sha256, media.nbytes, cutter.frames)
         return Extraction(facts, cutter.tracks(), timings), {view: cutter.clips(view) for view in views}
 
     def _finder(self) -> FaceFinder:

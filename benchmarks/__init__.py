@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its figure, its floor and their ratio, measured in turns within one run."""

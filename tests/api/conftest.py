@@ -1,0 +1,101 @@
+"""The HTTP application around a service of a few lines: every route can be tested without Ray or torch."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.detectors.catalogue import read_catalogue
+from models.types import (
+    DetectorReport,
+    FaceBox,
+    FaceReport,
+    MediaFacts,
+    Segment,
+    TimelinePoint,
+    Verdict,
+)
+from serve_app.auth import digest
+from serve_app.http import create_http
+from serve_app.service import DeploymentHealth
+from serve_app.settings import Settings
+from serve_app.uploads import Upload
+
+KEY = "test-key-0123456789-0123456789-0123456789"
+MAX_UPLOAD_BYTES = 300_000
+
+
+def verdict(upload: Upload, model: str) -> Verdict:
+    return Verdict(
+        verdict="FAKE",
+        p_fake=0.9,
+        confidence=0.9,
+        reason="",
+        degraded=False,
+        mode="ensemble",
+        model=model,
+        media=MediaFacts("video", upload.sha256, upload.size_bytes, frames_total=50, frames_analysed=3),
+        detectors=(DetectorReport("mobilenet-sbi-v1", "1", "ok", p_fake=0.9, weight=1.0, device="cpu"),),
+        faces=(FaceReport(0, 0.0, 2.0, 0.9, decided=True, boxes=(FaceBox(0.0, (1.0, 2.0, 3.0, 4.0)),)),),
+        timeline=tuple(TimelinePoint(float(t), 0, p) for t, p in enumerate((0.8, 0.9, 1.0))),
+        segments=(Segment(0.0, 2.0, 0.9, 1.0, "face 0"),),
+    )
+
+
+class FakeService:
+    """Answers every upload with one verdict, or raises what a test put into `failure`."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.answer: Callable[[Upload, str], Verdict] = verdict
+        self.received: list[bytes] = []
+        self.deployments = {"Ingress": DeploymentHealth("HEALTHY", 1), "FrameExtractor": DeploymentHealth("HEALTHY", 1)}
+
+    async def analyze(self, upload: Upload, model: str) -> Verdict:
+        self.received.append(upload.file.read())
+        if self.failure:
+            raise self.failure
+        return self.answer(upload, model)
+
+    async def health(self) -> Mapping[str, DeploymentHealth]:
+        return self.deployments
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("UNMASK_MAX_UPLOAD_BYTES", str(MAX_UPLOAD_BYTES))
+    return Settings(_env_file=None)  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def anonymous(service: FakeService, settings: Settings) -> Iterator[TestClient]:
+    app = create_http(service, settings, read_catalogue(), digest(KEY))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(anonymous: TestClient) -> TestClient:
+    anonymous.headers["X-API-Key"] = KEY
+    return anonymous
+
+
+def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """The shape of every error: RFC 9457 and the fields older clients read."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"urn:unmask:error:{code}"
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["title"] == body["error"] != ""
+    assert body["detail"] == body["message"] != ""
+    assert body["request_id"] == response.headers["x-request-id"] != ""
+    assert isinstance(body["suggestions"], list)
+    assert body["timestamp"].endswith("Z")
+    return body

@@ -1,0 +1,109 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models import errors as causes
+from models.types import Verdict
+from serve_app.uploads import Upload
+from tests.api.conftest import FakeService, assert_problem, verdict
+
+CLIP = {"video": ("clip.mp4", b"bytes of a clip", "video/mp4")}
+README_FIELDS = {"prediction": str, "confidence": float, "processing_time": float, "model": str, "timestamp": str}
+
+
+def test_analyze_has_the_flat_fields_that_older_clients_read(client: TestClient) -> None:
+    body = client.post("/analyze?model=mobilenet-sbi-v1", files=CLIP).json()
+    for name, kind in README_FIELDS.items():
+        assert isinstance(body[name], kind), name
+    assert (body["prediction"], body["confidence"], body["model"]) == ("FAKE", 0.9, "mobilenet-sbi-v1")
+
+
+def test_analyze_has_the_whole_verdict(client: TestClient) -> None:
+    body = client.post("/analyze", files=CLIP).json()
+    assert body["verdict"] == "FAKE"
+    assert body["p_fake"] == 0.9
+    assert body["mode"] == "ensemble"
+    assert body["faces"][0]["boxes"] == [{"t_s": 0.0, "xyxy": [1.0, 2.0, 3.0, 4.0]}]
+    assert body["detectors"][0]["status"] == "ok"
+    assert body["segments"][0]["source"] == "face 0"
+    assert body["timings"]["total_s"] >= body["timings"]["receive_s"] >= 0
+
+
+def test_detailed_computes_its_figures_as_documented(client: TestClient) -> None:
+    body = client.post("/analyze/detailed", files=CLIP).json()
+    details = body["analysis_details"]
+    assert details["frame_count"] == 3
+    assert details["avg_confidence"] == pytest.approx(0.9)
+    assert details["confidence_std"] == pytest.approx((0.02 / 3) ** 0.5)
+    assert details["temporal_consistency"] == pytest.approx(1 - 2 * 0.02 / 3)
+    assert details["rolling_average"] == pytest.approx(0.9)
+    assert body["model_info"] == {"version": "1", "architecture": "mobilenet_sbi", "device": "cpu"}
+    assert body["system_info"] == {"gpu_memory_used": "0.0GB", "processing_device": "cpu"}
+
+
+def test_an_undetermined_clip_is_200_with_a_reason(client: TestClient, service: FakeService) -> None:
+    def undetermined(upload: Upload, model: str) -> Verdict:
+        nothing: dict[str, Any] = {"p_fake": None, "confidence": 0.0, "faces": (), "timeline": (), "segments": ()}
+        return replace(verdict(upload, model), verdict="UNDETERMINED", reason="no face: none was found", **nothing)
+
+    service.answer = undetermined
+    for path in ("/analyze", "/analyze/detailed"):
+        response = client.post(path, files=CLIP)
+        assert response.status_code == 200
+        body = response.json()
+        assert (body["prediction"], body["p_fake"], body["confidence"]) == ("UNDETERMINED", None, 0.0)
+        assert body["reason"] == "no face: none was found"
+
+
+def test_an_unknown_model_is_404_with_the_models_there_are(client: TestClient, service: FakeService) -> None:
+    body = assert_problem(client.post("/analyze?model=invalid-model", files=CLIP), 404, "unknown_model")
+    assert body["error"] == "Model not found"
+    assert "invalid-model" in body["message"]
+    assert "mobilenet-sbi-v1" in body["available_models"]
+    assert service.received == []
+
+
+def test_an_unknown_model_in_the_form_is_404(client: TestClient) -> None:
+    assert_problem(client.post("/analyze", files=CLIP, data={"model": "nope"}), 404, "unknown_model")
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (causes.EmptyMedia, 400),
+        (causes.UnsupportedMedia, 415),
+        (causes.TruncatedMedia, 422),
+        (causes.CorruptMedia, 422),
+        (causes.NoVideoStream, 422),
+        (causes.TooManyPixels, 422),
+        (causes.TooLong, 422),
+        (causes.TooManyFrames, 422),
+        (causes.DecoderCrashed, 422),
+        (causes.DecoderTimeout, 422),
+        (causes.DecoderOutOfMemory, 422),
+        (causes.WeightsError, 503),
+    ],
+)
+def test_each_cause_has_its_status_code_and_message(
+    client: TestClient, service: FakeService, cause: type[causes.UnmaskError], status: int
+) -> None:
+    service.failure = cause("the file is like this.", "Accepted: like that.")
+    body = assert_problem(client.post("/analyze", files=CLIP), status, cause.code)
+    assert body["detail"] == "the file is like this. Accepted: like that."
+    assert body["suggestions"]
+
+
+def test_every_media_error_has_a_code_of_its_own() -> None:
+    def below(kind: type[causes.UnmaskError]) -> list[type[causes.UnmaskError]]:
+        return [kind, *(leaf for child in kind.__subclasses__() for leaf in below(child))]
+
+    codes = [kind.code for kind in below(causes.MediaError) if kind.__module__ == causes.__name__]
+    assert len(codes) == len(set(codes)) > 10
+
+
+def test_an_unexpected_failure_discloses_nothing(client: TestClient, service: FakeService) -> None:
+    service.failure = RuntimeError("secret path /srv/x")
+    body = assert_problem(client.post("/analyze", files=CLIP), 500, "internal_error")
+    assert "secret" not in str(body)

@@ -1,0 +1,73 @@
+import pytest
+from fastapi.testclient import TestClient
+
+from serve_app.service import DeploymentHealth
+from tests.api.conftest import MAX_UPLOAD_BYTES, FakeService, assert_problem
+
+
+def test_root_tells_models_and_limits(anonymous: TestClient) -> None:
+    body = anonymous.get("/").json()
+    assert "mobilenet-sbi-v1" in body["available_models"]
+    assert body["limits"]["max_upload_bytes"] == MAX_UPLOAD_BYTES
+    assert body["models"][0]["licence"]
+    assert body["status"] == "ok"
+
+
+def test_health_is_200_when_every_deployment_is_ready(anonymous: TestClient) -> None:
+    response = anonymous.get("/health")
+    assert response.status_code == 200
+    assert response.json()["status"] == "ok"
+    assert response.json()["model_loaded"] is True
+
+
+@pytest.mark.parametrize("status", ["UPDATING", "UNHEALTHY", "DEPLOYING", "UPSCALING"])
+def test_health_is_503_until_every_deployment_is_ready(
+    anonymous: TestClient, service: FakeService, status: str
+) -> None:
+    service.deployments["FrameExtractor"] = DeploymentHealth(status, 0)
+    response = anonymous.get("/health")
+    assert response.status_code == 503
+    assert response.json()["deployments"]["FrameExtractor"] == {"status": status, "replicas": 0}
+    assert response.json()["model_loaded"] is False
+
+
+def test_health_is_503_when_nothing_is_known(anonymous: TestClient, service: FakeService) -> None:
+    service.deployments.clear()
+    assert anonymous.get("/health").status_code == 503
+
+
+def test_an_unknown_route_and_a_wrong_method_are_problems(client: TestClient) -> None:
+    assert_problem(client.get("/nowhere"), 404, "not_found")
+    assert_problem(client.get("/analyze"), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_documentation_needs_no_internet(anonymous: TestClient, path: str) -> None:
+    page = anonymous.get(path).text
+    assert "https://" not in page.replace("https://www.w3.org", "")
+    scripts = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert scripts
+    for script in scripts:
+        assert anonymous.get(script).status_code == 200
+
+
+def test_the_schema_describes_the_upload_and_the_answers(anonymous: TestClient) -> None:
+    schema = anonymous.get("/openapi.json").json()
+    operation = schema["paths"]["/analyze"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"]["video"]["format"] == "binary"
+    assert {"200", "401", "404", "413", "415", "422"} <= set(operation["responses"])
+
+
+def test_a_request_keeps_the_id_its_client_gave_it(anonymous: TestClient) -> None:
+    assert anonymous.get("/", headers={"X-Request-ID": "abc-123"}).headers["x-request-id"] == "abc-123"
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "<script>"])
+def test_an_id_that_is_not_sane_is_replaced(anonymous: TestClient, sent: str) -> None:
+    assert anonymous.get("/", headers={"X-Request-ID": sent}).headers["x-request-id"] not in {"", sent}
+
+
+def test_middleware_runs_in_order_request_id_then_key(anonymous: TestClient) -> None:
+    names = [entry.cls.__name__ for entry in anonymous.app.user_middleware]  # type: ignore[attr-defined]
+    assert names == ["RequestIdMiddleware", "ApiKeyMiddleware"]

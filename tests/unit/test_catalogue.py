@@ -1,0 +1,95 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.detectors.catalogue import CATALOGUE_FILE, read_catalogue
+from models.detectors.weights import verified
+from models.errors import CatalogueError, UnknownModel, WeightsError
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(CATALOGUE_FILE.read_text("utf-8"))
+    return loaded
+
+
+def written(content: dict[str, Any], folder: Path) -> Path:
+    path = folder / "models.yaml"
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    return path
+
+
+def test_the_catalogue_in_the_repository_is_valid() -> None:
+    catalogue = read_catalogue()
+    assert "mobilenet-sbi-v1" in catalogue.ids
+    assert catalogue.verdict.real_below < catalogue.verdict.fake_above
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ((), "modls"),
+        (("verdict",), "fake_abov"),
+        (("models", 0), "licens"),
+        (("models", 0, "view"), "frames"),
+        (("models", 0, "weights"), "md5"),
+        (("models", 0, "calibration"), "temperature"),
+        (("models", 0, "share"), "gpus"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_it(
+    content: dict[str, Any], tmp_path: Path, path: tuple[str | int, ...], key: str
+) -> None:
+    part: Any = content
+    for step in path:
+        part = part[step]
+    part[key] = 1
+    with pytest.raises(CatalogueError, match=rf"{key}: unknown key"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_two_rows_of_one_id_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"].append(content["models"][0])
+    with pytest.raises(CatalogueError, match="more than one row has the id mobilenet-sbi-v1"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_a_catalogue_with_no_row_enabled_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    for row in content["models"]:
+        row["enabled"] = False
+    with pytest.raises(CatalogueError, match="no row is enabled"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_bounds_in_the_wrong_order_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["verdict"] = {"real_below": 0.7, "fake_above": 0.3}
+    with pytest.raises(CatalogueError, match="real_below"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="nowhere.yaml cannot be read"):
+        read_catalogue(tmp_path / "nowhere.yaml")
+
+
+def test_an_unknown_model_names_those_there_are() -> None:
+    with pytest.raises(UnknownModel, match="no model 'siglip-lstm-v9'.*Available: ensemble, mobilenet-sbi-v1"):
+        read_catalogue().choose("siglip-lstm-v9")
+
+
+def test_altered_weights_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"weights")
+    expected = hashlib.sha256(b"weights").hexdigest()
+    assert verified(file, expected) == file
+    file.write_bytes(b"weighty")
+    with pytest.raises(WeightsError, match="were altered"):
+        verified(file, expected)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="gone.safetensors cannot be read"):
+        verified(tmp_path / "gone.safetensors", "0" * 64)

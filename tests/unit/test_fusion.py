@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+
+from models.detectors.catalogue import CalibrationRow, ModelRow, VerdictRow, read_catalogue
+from models.extraction import Extraction
+from models.fusion import Outcome, fuse, sigmoid
+from models.types import ClipScore, MediaFacts, Timings, Track
+
+BOUNDS = VerdictRow(real_below=0.45, fake_above=0.55)
+
+
+def row(model: str = "a", weight: float = 1.0, scale: float = 1.0, bias: float = 0.0) -> ModelRow:
+    calibration = CalibrationRow(scale=scale, bias=bias)
+    return read_catalogue().rows[0].model_copy(
+        update={"id": model, "weight": weight, "calibration": calibration}
+    )
+
+
+def extraction(*sightings: int, frames: int = 16) -> Extraction:
+    """A clip of 1 s with one face track per argument, seen in that many frames."""
+    tracks = tuple(
+        Track(number, np.linspace(0, 1, seen), np.tile(np.array([0, 0, 9, 9], np.float32), (seen, 1)))
+        for number, seen in enumerate(sightings)
+    )
+    return Extraction(MediaFacts("video", "00", 1, frames_analysed=frames), tracks, Timings())
+
+
+def ok(logits: dict[int | None, float], model: ModelRow | None = None) -> Outcome:
+    scores = tuple(ClipScore(logit, (logit, logit), track, (0.0, 1.0)) for track, logit in logits.items())
+    return Outcome(model or row(), "ok", scores)
+
+
+@pytest.mark.parametrize(
+    ("logit", "verdict"), [(2.0, "FAKE"), (-2.0, "REAL"), (0.0, "UNDETERMINED"), (0.1, "UNDETERMINED")]
+)
+def test_the_bounds_decide_and_the_band_between_them_abstains(logit: float, verdict: str) -> None:
+    found = fuse(extraction(16), [ok({0: logit})], BOUNDS, "a")
+    assert found.verdict == verdict
+    assert found.p_fake == pytest.approx(sigmoid(logit))
+    assert found.confidence == pytest.approx(max(sigmoid(logit), 1 - sigmoid(logit)))
+    assert bool(found.reason) == (verdict == "UNDETERMINED")
+
+
+def test_a_video_is_as_fake_as_its_most_fake_face() -> None:
+    found = fuse(extraction(16, 16), [ok({0: -3.0, 1: 3.0})], BOUNDS, "a")
+    assert found.verdict == "FAKE"
+    assert [face.decided for face in found.faces] == [False, True]
+    assert found.faces[0].p_fake == pytest.approx(sigmoid(-3.0))
+
+
+def test_calibration_is_applied_before_fusion_and_weights_count() -> None:
+    outcomes = [
+        ok({0: 1.0}, row("a", weight=3.0, scale=2.0, bias=-1.0)),  # calibrated: 1
+        ok({0: -3.0}, row("b", weight=1.0)),
+    ]
+    found = fuse(extraction(16), outcomes, BOUNDS, "ensemble")
+    assert found.p_fake == pytest.approx(sigmoid((3 * 1.0 + 1 * -3.0) / 4))
+    assert found.mode == "ensemble"
+    assert [d.p_fake for d in found.detectors] == [pytest.approx(sigmoid(1.0)), pytest.approx(sigmoid(-3.0))]
+
+
+def test_no_face_is_undetermined_with_the_reason() -> None:
+    why = "no face: none was found in 16 analysed frames"
+    found = fuse(extraction(), [Outcome(row(), "not_applicable", why=why)], BOUNDS, "a")
+    assert (found.verdict, found.p_fake, found.confidence, found.reason) == ("UNDETERMINED", None, 0.0, why)
+    assert not found.degraded
+
+
+@pytest.mark.parametrize("status", ["failed", "late"])
+def test_a_detector_that_is_down_degrades_the_answer_and_is_named(status: str) -> None:
+    outcomes = [ok({0: 3.0}, row("a")), Outcome(row("b"), status)]  # type: ignore[arg-type]
+    found = fuse(extraction(16), outcomes, BOUNDS, "ensemble")
+    assert found.verdict == "FAKE"
+    assert found.degraded
+    assert [(d.id, d.status) for d in found.detectors] == [("a", "ok"), ("b", status)]
+
+
+def test_when_no_detector_answers_nothing_is_made_up() -> None:
+    found = fuse(extraction(16), [Outcome(row("b"), "failed", why="RuntimeError")], BOUNDS, "b")
+    assert found.verdict == "UNDETERMINED"
+    assert found.p_fake is None
+    assert "b failed" in found.reason
+
+
+def test_a_face_seen_in_one_frame_of_many_does_not_decide() -> None:
+    found = fuse(extraction(16, 1), [ok({0: -3.0, 1: 5.0})], BOUNDS, "a")
+    assert found.verdict == "REAL"
+    assert found.faces[1].p_fake is None
+
+
+def test_a_face_seen_once_decides_a_single_frame() -> None:
+    assert fuse(extraction(1, frames=1), [ok({0: 5.0})], BOUNDS, "a").verdict == "FAKE"
+
+
+def test_segments_are_runs_above_the_threshold_of_one_face() -> None:
+    logits = (-2.0, 3.0, 4.0, -2.0, 2.0)
+    score = ClipScore(3.0, logits, 0, tuple(float(t) for t in range(5)))
+    found = fuse(extraction(5, frames=5), [Outcome(row(), "ok", (score,))], BOUNDS, "a")
+    assert [(s.start_s, s.end_s, s.source) for s in found.segments] == [(1.0, 2.0, "face 0"), (4.0, 4.0, "face 0")]
+    assert found.segments[0].peak == pytest.approx(sigmoid(4.0))
+    assert [point.t_s for point in found.timeline] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("logit", [-1000.0, -1.0, 0.0, 1.0, 1000.0])
+def test_sigmoid_is_finite_and_symmetric(logit: float) -> None:
+    assert math.isfinite(sigmoid(logit))
+    assert sigmoid(logit) == pytest.approx(1 - sigmoid(-logit))

@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.detectors.catalogue import ROOT, read_catalogue
+from serve_app.app import detector_name
+from serve_app.profile import ProfileError, check_profile
+
+PROFILES = sorted((ROOT / "configs" / "serve").glob("*.yaml"))
+GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor"}
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_every_profile_in_the_repository_is_valid_and_names_itself(path: Path) -> None:
+    content = check_profile(path)
+    (application,) = content["applications"]
+    assert ROOT / application["args"]["profile"] == path
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_every_deployment_of_a_profile_is_in_the_graph(path: Path) -> None:
+    (application,) = check_profile(path)["applications"]
+    known = GRAPH | {detector_name(model) for model in read_catalogue().ids}
+    assert {deployment["name"] for deployment in application["deployments"]} <= known
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ((), "aplications"),
+        (("http_options",), "prt"),
+        (("logging_config",), "levle"),
+        (("applications", 0), "deploments"),
+        (("applications", 0, "args"), "devce"),
+        (("applications", 0, "deployments", 0), "num_replica"),
+        (("applications", 0, "deployments", 0, "ray_actor_options"), "num_cpu"),
+        (("applications", 0, "deployments", 2, "autoscaling_config"), "target_num_ongoing_requests"),
+    ],
+)
+def test_a_key_that_ray_would_ignore_is_an_error_that_names_it(
+    tmp_path: Path, path: tuple[str | int, ...], key: str
+) -> None:
+    content: Any = yaml.safe_load((ROOT / "configs/serve/gpu.yaml").read_text("utf-8"))
+    part = content
+    for step in path:
+        part = part[step]
+    part[key] = 1
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    named = ".".join(str(step) for step in (*path, key))
+    with pytest.raises(ProfileError, match=rf"unknown keys: {named}\."):
+        check_profile(file)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "no keys"), ("- 1", "no keys"), ("a: [", "not YAML")])
+def test_a_file_that_is_no_profile_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(text, "utf-8")
+    with pytest.raises(ProfileError, match=message):
+        check_profile(file)
