@@ -4,14 +4,14 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
-import dlib
 import numpy as np
 from numpy.typing import NDArray
 
 from models.faces.crop import resize
+from models.faces.find import FaceFinder
 
 Split = Literal["train", "val", "test"]
 
@@ -63,17 +63,18 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 def dlib_boxes(data: Path, rows: list[dict[str, str]], boxes_file: Path) -> dict[str, list[float]]:
     """Face boxes `[x0, y0, x1, y1]` by file as dlib's HOG detector draws them, which serving crops by.
 
-    Where dlib finds none, YuNet's box is shifted by the mean difference between the two on all other portraits.
+    Where the finder sees none, YuNet's box is shifted by the mean difference between the two on all others.
     """
     if boxes_file.exists():
         cached: dict[str, list[float]] = json.loads(boxes_file.read_text())
         return cached
-    found = {row["file"]: _dlib_box(read_rgb(data / row["file"]), _yunet_box(row)) for row in rows}
+    finder = FaceFinder()
+    found = {row["file"]: _dlib_box(finder, read_rgb(data / row["file"]), _yunet_box(row)) for row in rows}
     shift = np.mean([_relative(box, _yunet_box(row)) for row in rows if (box := found[row["file"]])], axis=0)
     boxes = {row["file"]: found[row["file"]] or _absolute(shift, _yunet_box(row)) for row in rows}
     boxes_file.parent.mkdir(parents=True, exist_ok=True)
     boxes_file.write_text(json.dumps(boxes))
-    print(f"dlib found {sum(map(bool, found.values()))} of {len(rows)} faces; the others' boxes are YuNet's, shifted")
+    print(f"dlib found {sum(map(bool, found.values()))} of {len(rows)} faces; the others have YuNet's box, shifted")
     return boxes
 
 
@@ -82,13 +83,12 @@ def _yunet_box(row: dict[str, str]) -> NDArray[np.float64]:
     return np.array([x, y, x + width, y + height])
 
 
-def _dlib_box(rgb: NDArray[np.uint8], near_xyxy: NDArray[np.float64]) -> list[float]:
+def _dlib_box(finder: FaceFinder, rgb: NDArray[np.uint8], yunet_xyxy: NDArray[np.float64]) -> list[float]:
     """The detection that covers the centre of YuNet's box, or an empty list."""
-    finder: Any = dlib.get_frontal_face_detector()
-    x, y = (near_xyxy[:2] + near_xyxy[2:]) / 2
-    for rect in finder(rgb, 1):  # doubled once: dlib needs 80 px, the median face here has 67
-        if rect.left() < x < rect.right() and rect.top() < y < rect.bottom():
-            return [float(v) for v in (rect.left(), rect.top(), rect.right(), rect.bottom())]
+    centre = (yunet_xyxy[:2] + yunet_xyxy[2:]) / 2
+    for found in finder.search(rgb):
+        if np.all(found.box_xyxy[:2] < centre) and np.all(centre < found.box_xyxy[2:]):
+            return [float(v) for v in found.box_xyxy]
     return []
 
 
