@@ -8,11 +8,11 @@ from ray.serve import Application
 from deployments.detector import Detector
 from deployments.ensemble_router import EnsembleRouter
 from deployments.frame_extractor import FrameExtractor
-from models.detectors.catalogue import ROOT, ModelRow, read_catalogue
+from models.detectors.catalogue import ROOT, Catalogue, ModelRow, read_catalogue, weights_path
 from serve_app.auth import digest
 from serve_app.ingress import Ingress
 from serve_app.profile import BuildArgs, check_profile
-from serve_app.settings import read_settings
+from serve_app.settings import Settings, read_settings
 
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
 MAX_QUEUED = 64
@@ -28,12 +28,11 @@ def build(args: BuildArgs) -> Application:
         SettingsError: no API key, or a wrong setting.
         CatalogueError: configs/models.yaml is wrong.
         ProfileError: the profile has keys that Ray does not know.
+        WeightsError: a detector's weights are missing or altered.
     """
     if args.profile:
         check_profile(ROOT / args.profile)
-    settings = read_settings()
-    catalogue = read_catalogue(settings.catalogue)
-    catalogue.choose(settings.default_model)
+    settings, catalogue = checked_configuration()
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits())
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
@@ -54,6 +53,17 @@ def build(args: BuildArgs) -> Application:
     # The replicas get the key's digest, never the key.
     open_settings = settings.model_copy(update={"api_key": None})
     return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
+
+
+def checked_configuration() -> tuple[Settings, Catalogue]:
+    """Settings and catalogue, with everything checked that can be without starting anything."""
+    settings = read_settings()
+    settings.required_key()
+    catalogue = read_catalogue(settings.catalogue)
+    catalogue.choose(settings.default_model)
+    for row in catalogue.rows:
+        weights_path(row)
+    return settings, catalogue
 
 
 def detector_name(model: str) -> str:

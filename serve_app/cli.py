@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from models.errors import UnmaskError
 
@@ -139,7 +140,7 @@ def _guarded(command: Any) -> None:
     try:
         command()
     except UnmaskError as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False)
+        err.print("[bold red]error:[/]", Text(str(error)))
         raise typer.Exit(EXIT_USAGE) from None
 
 

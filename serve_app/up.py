@@ -16,6 +16,7 @@ from rich.console import Console
 from models.detectors.catalogue import ROOT
 from models.errors import UnmaskError
 from serve_app import analysis
+from serve_app.app import checked_configuration
 from serve_app.auth import new_key
 from serve_app.client import Client, ServiceError
 from serve_app.profile import check_profile
@@ -44,12 +45,11 @@ def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> No
         out.print(f"Already running (process {running}).")
         greet(url_of_running(), key, sample, out)
         return
+    checked_configuration()
     refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     started = time.monotonic()
-    with ray_running(out), state_file(url):
+    with state_file(url), ray_running(out):
+        stop = stop_signal()
         deploy(content, stop, out)
         if not stop.is_set():
             out.print(f"Ready after {time.monotonic() - started:.0f} s.", highlight=False)
@@ -130,6 +130,14 @@ def show_sample(url: str, key: str, sample: Path, out: Console) -> None:
         out.print(f"[bold red]The sample could not be analysed:[/] {error}", highlight=False)
 
 
+def stop_signal() -> threading.Event:
+    """An event that Ctrl-C and `down` set. To be called after `ray.init`, which puts its own crash handler there."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 @contextmanager
 def state_file(url: str) -> Iterator[None]:
     """Note process and address for `down`, as long as the service is up."""
@@ -147,7 +155,9 @@ def ray_running(out: Console) -> Iterator[None]:
     with out.status("Starting Ray ..."):
         import ray  # takes a second; `unmask --help` and `down` should not
 
-        ray.init(address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False)
+        ray.init(
+            address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
     try:
         yield
     finally:
@@ -175,7 +185,8 @@ def deploy(content: dict[str, Any], stop: threading.Event, out: Console) -> None
                 return
             for app in applications:
                 if app.status == "DEPLOY_FAILED":
-                    raise UpError(f"the graph did not start: {app.message}")
+                    causes = [d.message for d in app.deployments.values() if d.message]
+                    raise UpError("the graph did not start:", "\n".join([app.message, *causes]))
             if time.monotonic() > deadline:
                 raise UpError(f"the graph did not start within {START_TIMEOUT_S:g} s.")
             waiting = [name for app in applications for name, d in app.deployments.items() if d.status != "HEALTHY"]

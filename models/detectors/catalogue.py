@@ -154,9 +154,14 @@ def describe(error: ValidationError) -> str:
     return "; ".join(problems) + "."
 
 
+def weights_path(row: ModelRow) -> Path:
+    """The row's weights, checked; raises `WeightsError` if they are missing or altered."""
+    return verified(ROOT / "models" / "weights" / row.weights.file, row.weights.sha256)
+
+
 def load_detector(row: ModelRow, device: str) -> Detector:
-    """Build a row's detector on a torch device; raises `WeightsError` if its weights are missing or altered."""
-    path = verified(ROOT / "models" / "weights" / row.weights.file, row.weights.sha256)
+    """Build a row's detector on a torch device; raises `WeightsError` if its weights are missing or do not fit."""
+    path = weights_path(row)
     architecture = importlib.import_module(f"models.detectors.{row.architecture}")
     detector: Detector = architecture.load(path, row.view.view(), device)
     return detector
