@@ -88,7 +88,7 @@ def zygote() -> Zygote:
 def _environment() -> dict[str, str]:
     """What the child may know: where Python's modules are. No keys, no tokens, no addresses."""
     paths = [str(_ROOT), *(path for path in sys.path if path)]
-    return {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    return {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "16777216"}
 
 
 def decode_confined(
@@ -160,8 +160,9 @@ class _Conversation:
         self._wait()
         try:
             data = self._channel.recv(_MESSAGE_BYTES)
-        except ConnectionError:
-            data = b""
+        except ConnectionResetError:
+            # The child ended without reading our last words. Its own are still in the queue behind this error.
+            data = self._channel.recv(_MESSAGE_BYTES)
         if not data:
             raise DecoderCrashed("The decoder process vanished.") if self._heard else ZygoteDied
         self._heard = True
