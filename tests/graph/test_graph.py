@@ -1,0 +1,168 @@
+"""The whole way of a clip: HTTP in, verdict out, through the running graph."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.detectors.catalogue import ROOT
+from models.pipeline import Pipeline
+from models.types import Verdict
+from tests.api.conftest import assert_problem
+from tests.service import Running, graph_processes, replicas
+from tests.media import clip_from_frames
+
+Picture = NDArray[np.uint8]
+README_FIELDS = {"prediction", "confidence", "processing_time", "model", "timestamp"}
+
+
+@pytest.fixture(scope="module")
+def real_clip() -> bytes:
+    return (ROOT / "assets/sample_real.mp4").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def forged_clip() -> bytes:
+    return (ROOT / "assets/sample_forged.mp4").read_bytes()
+
+
+def panning(picture: Picture, width: int, height: int, count: int = 24) -> list[Picture]:
+    """Frames of a camera that drifts over a picture."""
+    wide = cv2.resize(picture, (width + 2 * count, height + count), interpolation=cv2.INTER_LINEAR)
+    return [np.ascontiguousarray(wide[i : i + height, 2 * i : 2 * i + width]) for i in range(count)]
+
+
+def test_health_is_ready(running: Running) -> None:
+    response = httpx.get(running.url + "/health")
+    assert response.status_code == 200
+    assert set(response.json()["deployments"]) == set(graph_processes())
+
+
+def test_the_samples_are_told_apart(running: Running, real_clip: bytes, forged_clip: bytes) -> None:
+    real, forged = (running.post("/analyze", clip).json() for clip in (real_clip, forged_clip))
+    assert real["p_fake"] < forged["p_fake"]
+    assert forged["prediction"] == "FAKE"
+    assert real["prediction"] != "FAKE"
+    assert real.keys() >= README_FIELDS
+
+
+def test_http_handle_and_library_give_one_answer(running: Running, real_clip: bytes) -> None:
+    from ray import serve
+
+    over_http = running.post("/analyze", real_clip).json()
+    handle = serve.get_deployment_handle("EnsembleRouter", "unmask")
+    by_handle: Verdict = handle.analyze.remote(real_clip).result(timeout_s=60)
+    by_library = Pipeline().analyze(real_clip)
+    for other in (by_handle, by_library):
+        assert other.p_fake == pytest.approx(over_http["p_fake"], abs=1e-5)
+        assert other.media.sha256 == over_http["media"]["sha256"]
+        assert [len(face.boxes) for face in other.faces] == [len(face["boxes"]) for face in over_http["faces"]]
+
+
+def test_requests_at_once_get_what_each_gets_alone(running: Running, real_clip: bytes, forged_clip: bytes) -> None:
+    clips = [real_clip, forged_clip] * 4
+    alone = {clip: running.post("/analyze", clip).json()["p_fake"] for clip in (real_clip, forged_clip)}
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda clip: running.post("/analyze", clip).json()["p_fake"], clips))
+    assert together == pytest.approx([alone[clip] for clip in clips], abs=1e-5)
+
+
+def test_detailed_names_device_and_version(running: Running, real_clip: bytes) -> None:
+    body = running.post("/analyze/detailed", real_clip, model="mobilenet-sbi-v1").json()
+    assert body["model_info"]["device"] == body["system_info"]["processing_device"] == "cpu"
+    assert body["analysis_details"]["frame_count"] == body["media"]["frames_analysed"] == 16
+    assert 0 <= body["analysis_details"]["temporal_consistency"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "size_wh"),
+    [
+        ({"width": 1080, "height": 1920}, (1080, 1920)),
+        ({"width": 640, "height": 480, "rotation": 90}, (480, 640)),
+        ({"width": 640, "height": 480, "container": "webm", "codec": "libvpx"}, (640, 480)),
+    ],
+    ids=["phone", "rotated", "webm"],
+)
+def test_ordinary_clips_are_upright_and_their_face_is_found(
+    running: Running, portrait: Picture, options: dict[str, object], size_wh: tuple[int, int]
+) -> None:
+    width, height = int(str(options["width"])), int(str(options["height"]))
+    upright = panning(portrait, *size_wh)
+    turned = [np.ascontiguousarray(np.rot90(f, 1 if options.get("rotation") == 90 else 0)) for f in upright]
+    assert turned[0].shape[:2] == (height, width)
+    del options["width"], options["height"]
+    response = running.post("/analyze", clip_from_frames(turned, **options))  # type: ignore[arg-type]
+    assert response.status_code == 200, response.text
+    body = response.json()
+    assert (body["media"]["width"], body["media"]["height"]) == size_wh
+    assert len(body["faces"]) == 1
+    assert body["p_fake"] is not None
+
+
+def test_two_faces_are_scored_each(running: Running, portrait: Picture) -> None:
+    both = np.concatenate([portrait[:360, :400], portrait[:360, :400, ::-1]], axis=1)
+    body = running.post("/analyze", clip_from_frames(panning(both, 1280, 576))).json()
+    assert len(body["faces"]) == 2
+    assert all(face["p_fake"] is not None for face in body["faces"])
+    assert sum(face["decided"] for face in body["faces"]) == 1
+    assert body["p_fake"] == max(face["p_fake"] for face in body["faces"])
+
+
+def test_no_face_is_undetermined_with_the_reason(running: Running) -> None:
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 255, (300, 400, 3), np.uint8), (0, 0), 3).astype(np.uint8)
+    body = running.post("/analyze", clip_from_frames(panning(texture, 640, 480))).json()
+    assert (body["prediction"], body["p_fake"]) == ("UNDETERMINED", None)
+    assert body["reason"].startswith("no face")
+    assert body["detectors"][0]["status"] == "not_applicable"
+
+
+def test_bad_input_costs_one_request_and_no_replica(running: Running, real_clip: bytes) -> None:
+    from tests.media import pixel_bomb
+
+    before = graph_processes()
+    cases = {
+        "empty_media": (b"", 400),
+        "unsupported_media": (b"this is no video\n" * 500, 415),
+        "truncated_media": (real_clip[: len(real_clip) // 2], 422),
+        "too_many_pixels": (pixel_bomb(), 422),
+    }
+    for code, (content, status) in cases.items():
+        assert_problem(running.post("/analyze", content), status, code)
+    assert_problem(running.post("/analyze", real_clip, model="nope"), 404, "unknown_model")
+    assert_problem(running.post("/analyze", b"\0" * (200 * 2**20 + 1)), 413, "body_too_large")
+    for headers, code in (({}, "missing_key"), ({"X-API-Key": "x" * 40}, "wrong_key")):
+        sent = httpx.post(running.url + "/analyze", files={"video": real_clip}, headers=headers)
+        assert_problem(sent, 401, code)
+    assert graph_processes() == before
+    assert running.post("/analyze", real_clip).status_code == 200
+
+
+def test_one_request_id_is_in_every_replicas_log(running: Running, real_clip: bytes) -> None:
+    request_id = f"trace-{os.getpid()}"
+    headers = {"X-API-Key": running.key, "X-Request-ID": request_id}
+    response = httpx.post(running.url + "/analyze", files={"video": real_clip}, headers=headers, timeout=60)
+    assert response.headers["x-request-id"] == response.json()["request_id"] == request_id
+    logs = Path("/tmp/ray/session_latest/logs/serve").glob("replica_unmask_*.log")  # noqa: S108 - Ray's place
+    having = {log.name.split("_")[2] for log in logs if request_id in log.read_text()}
+    assert having == set(graph_processes())
+
+
+def test_a_killed_detector_fails_no_request(running: Running, real_clip: bytes) -> None:
+    def answer(_: int) -> int:
+        return running.post("/analyze", real_clip).status_code
+
+    (victim,) = replicas("Detector-mobilenet-sbi-v1")
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [pool.submit(answer, i) for i in range(12)]
+        time.sleep(0.3)
+        os.kill(victim, signal.SIGKILL)
+        assert [status.result() for status in statuses] == [200] * 12
+    assert replicas("Detector-mobilenet-sbi-v1") != {victim}

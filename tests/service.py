@@ -1,0 +1,76 @@
+"""One Ray and one running service for all tests that need it, started as `unmask up` starts it."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from models.detectors.catalogue import ROOT
+from serve_app.auth import new_key
+from serve_app.profile import check_profile
+from serve_app.up import deploy, ray_running
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service under test."""
+
+    url: str
+    key: str
+
+    def post(self, path: str, content: bytes, **params: str) -> httpx.Response:
+        return httpx.post(
+            self.url + path,
+            params=params,
+            files={"video": ("clip.mp4", content)},
+            headers={"X-API-Key": self.key},
+            timeout=120,
+        )
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    profile = check_profile(ROOT / "configs/serve/local.yaml")
+    profile["http_options"]["port"] = port
+    key = new_key()
+    console = Console(quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("API_KEY", key)  # the processes of the graph inherit it
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with ray_running(console):
+            deploy(profile, threading.Event(), console)
+            yield Running(f"http://127.0.0.1:{port}", key)
+
+
+def replicas(deployment: str) -> set[int]:
+    """Process ids of a deployment's replicas, by the titles that Ray gives its processes."""
+    title = f"ray::ServeReplica:unmask:{deployment}".encode()
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if (folder / "cmdline").read_bytes().startswith(title) and not _is_zombie(folder):
+                    found.add(int(folder.name))
+            except OSError:
+                continue  # ended while we looked
+    return found
+
+
+def _is_zombie(process: Path) -> bool:
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def graph_processes() -> dict[str, set[int]]:
+    """Process ids of every replica of the graph."""
+    names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Detector-mobilenet-sbi-v1")
+    return {name: replicas(name) for name in names}
+
+
