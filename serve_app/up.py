@@ -1,6 +1,8 @@
 """`unmask up` and `unmask down`: the service on this machine, from a profile, in one process group."""
 
+import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -88,13 +90,18 @@ def ensure_key(out: Console) -> str:
 
 
 def running_pid() -> int | None:
-    """Process id of the `unmask up` that runs on this project, or None."""
+    """Process id of the `unmask up` that runs on this project, or None.
+
+    The lock tells, not the number: a number may long belong to another program.
+    """
     try:
-        pid = int(json.loads(STATE_FILE.read_text("utf-8"))["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
-        return None
-    return pid
+        with STATE_FILE.open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(json.loads(STATE_FILE.read_text("utf-8"))["pid"])
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def url_of_running() -> str:
@@ -140,13 +147,16 @@ def stop_signal() -> threading.Event:
 
 @contextmanager
 def state_file(url: str) -> Iterator[None]:
-    """Note process and address for `down`, as long as the service is up."""
+    """Note process and address for `down`, and hold the file's lock, as long as the service is up."""
     STATE_FILE.parent.mkdir(exist_ok=True)
-    STATE_FILE.write_text(json.dumps({"pid": os.getpid(), "url": url}), "utf-8")
-    try:
-        yield
-    finally:
-        STATE_FILE.unlink(missing_ok=True)
+    with STATE_FILE.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump({"pid": os.getpid(), "url": url}, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            STATE_FILE.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -156,7 +166,7 @@ def ray_running(out: Console) -> Iterator[None]:
         import ray  # takes a second; `unmask --help` and `down` should not
 
         ray.init(
-            address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
     try:
         yield

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage import data
 
 from tests.service import running
 
@@ -12,6 +13,4 @@ __all__ = ["portrait", "running"]
 @pytest.fixture(scope="session")
 def portrait() -> NDArray[np.uint8]:
     """`(512, 512, 3)` uint8 RGB: astronaut Eileen Collins, NASA, public domain; one frontal face of about 90 px."""
-    from skimage import data
-
-    return np.asarray(data.astronaut(), np.uint8)
+    return np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]

@@ -47,7 +47,9 @@ def test_a_file_of_exactly_the_limit_is_accepted(client: TestClient) -> None:
 
 
 def test_a_file_over_the_limit_is_413(client: TestClient, service: FakeService) -> None:
-    body = assert_problem(client.post("/analyze", files={"video": b"x" * (MAX_UPLOAD_BYTES + 1)}), 413, "body_too_large")
+    body = assert_problem(
+        client.post("/analyze", files={"video": b"x" * (MAX_UPLOAD_BYTES + 1)}), 413, "body_too_large"
+    )
     assert f"{MAX_UPLOAD_BYTES} bytes" in body["detail"]
     assert service.received == []
 

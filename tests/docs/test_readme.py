@@ -30,10 +30,14 @@ def folder(running: Running, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block", RUN, ids=lambda match: match["code"].strip().splitlines()[0][:40])
 def test_a_block_of_the_readme_runs_as_written(block: re.Match[str], running: Running, folder: Path) -> None:
-    code = block["code"].replace("http://localhost:8000", running.url).replace(
-        "localhost:8000", running.url.removeprefix("http://")
+    code = (
+        block["code"]
+        .replace("http://localhost:8000", running.url)
+        .replace("localhost:8000", running.url.removeprefix("http://"))
     )
-    command = [sys.executable, "-c", code] if block["language"] == "python" else ["bash", "-euo", "pipefail", "-c", code]
+    command = (
+        [sys.executable, "-c", code] if block["language"] == "python" else ["bash", "-euo", "pipefail", "-c", code]
+    )
     done = subprocess.run(
         command,
         cwd=folder,
@@ -63,5 +67,10 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
 
 def test_every_make_target_of_the_readme_exists() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    named = set(re.findall(r"make (run|test|check|bench|\w+)\b(?=[ \n`].*)", README)) & {"run", "test", "check", "bench"}
+    named = set(re.findall(r"make (run|test|check|bench|\w+)\b(?=[ \n`].*)", README)) & {
+        "run",
+        "test",
+        "check",
+        "bench",
+    }
     assert named == {"run", "test", "check", "bench"} <= set(targets)

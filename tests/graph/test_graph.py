@@ -11,13 +11,14 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ray import serve
 
 from models.detectors.catalogue import ROOT
 from models.pipeline import Pipeline
 from models.types import Verdict
 from tests.api.conftest import assert_problem
+from tests.media import clip_from_frames, pixel_bomb
 from tests.service import Running, graph_processes, replicas
-from tests.media import clip_from_frames
 
 Picture = NDArray[np.uint8]
 README_FIELDS = {"prediction", "confidence", "processing_time", "model", "timestamp"}
@@ -54,8 +55,6 @@ def test_the_samples_are_told_apart(running: Running, real_clip: bytes, forged_c
 
 
 def test_http_handle_and_library_give_one_answer(running: Running, real_clip: bytes) -> None:
-    from ray import serve
-
     over_http = running.post("/analyze", real_clip).json()
     handle = serve.get_deployment_handle("EnsembleRouter", "unmask")
     by_handle: Verdict = handle.analyze.remote(real_clip).result(timeout_s=60)
@@ -125,8 +124,6 @@ def test_no_face_is_undetermined_with_the_reason(running: Running) -> None:
 
 
 def test_bad_input_costs_one_request_and_no_replica(running: Running, real_clip: bytes) -> None:
-    from tests.media import pixel_bomb
-
     before = graph_processes()
     cases = {
         "empty_media": (b"", 400),

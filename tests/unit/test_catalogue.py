@@ -53,7 +53,7 @@ def test_an_unknown_key_is_an_error_that_names_it(
 
 def test_two_rows_of_one_id_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"].append(content["models"][0])
-    with pytest.raises(CatalogueError, match="more than one row has the id mobilenet-sbi-v1"):
+    with pytest.raises(CatalogueError, match=r"more than one row has the id mobilenet-sbi-v1"):
         read_catalogue(written(content, tmp_path))
 
 
@@ -71,12 +71,12 @@ def test_bounds_in_the_wrong_order_are_refused(content: dict[str, Any], tmp_path
 
 
 def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match="nowhere.yaml cannot be read"):
+    with pytest.raises(CatalogueError, match=r"nowhere\.yaml cannot be read"):
         read_catalogue(tmp_path / "nowhere.yaml")
 
 
 def test_an_unknown_model_names_those_there_are() -> None:
-    with pytest.raises(UnknownModel, match="no model 'siglip-lstm-v9'.*Available: ensemble, mobilenet-sbi-v1"):
+    with pytest.raises(UnknownModel, match=r"no model 'siglip-lstm-v9'.*Available: ensemble, mobilenet-sbi-v1"):
         read_catalogue().choose("siglip-lstm-v9")
 
 
@@ -91,5 +91,5 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="gone.safetensors cannot be read"):
+    with pytest.raises(WeightsError, match=r"gone\.safetensors cannot be read"):
         verified(tmp_path / "gone.safetensors", "0" * 64)

@@ -13,9 +13,7 @@ BOUNDS = VerdictRow(real_below=0.45, fake_above=0.55)
 
 def row(model: str = "a", weight: float = 1.0, scale: float = 1.0, bias: float = 0.0) -> ModelRow:
     calibration = CalibrationRow(scale=scale, bias=bias)
-    return read_catalogue().rows[0].model_copy(
-        update={"id": model, "weight": weight, "calibration": calibration}
-    )
+    return read_catalogue().rows[0].model_copy(update={"id": model, "weight": weight, "calibration": calibration})
 
 
 def extraction(*sightings: int, frames: int = 16) -> Extraction:

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from models.detectors.catalogue import ROOT
+from serve_app.cli import EXIT_NOT_ANALYSED, EXIT_USAGE, app
+
+KEYS = {"path", "verdict", "p_fake", "confidence", "reason"}
+runner = CliRunner()
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_file_is_one_json_line_when_piped() -> None:
+    clips = [str(ROOT / "assets" / name) for name in ("sample_real.mp4", "sample_forged.mp4")]
+    result = runner.invoke(app, ["analyze", *clips])
+    assert result.exit_code == 0, result.output
+    real, forged = lines(result.stdout)
+    assert [real["path"], forged["path"]] == clips
+    assert real.keys() >= KEYS
+    assert forged["verdict"] == "FAKE"
+    assert real["verdict"] != "FAKE"
+
+
+def test_a_bad_file_fails_alone_with_exit_code_3(tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video\n" * 100)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    files = [text, empty, tmp_path / "gone.mp4", tmp_path, ROOT / "assets/sample_real.mp4"]
+    result = runner.invoke(app, ["analyze", *map(str, files)])
+    assert result.exit_code == EXIT_NOT_ANALYSED
+    found = lines(result.stdout)
+    assert [line.get("error") for line in found] == [
+        "unsupported_media",
+        "empty_media",
+        "cannot_read_file",
+        "cannot_read_file",
+        None,
+    ]
+    assert all(line.keys() >= KEYS and line["reason"] for line in found[:4])
+    assert found[4]["p_fake"] is not None
+
+
+def test_an_unknown_model_is_exit_code_2_and_names_those_there_are() -> None:
+    result = runner.invoke(app, ["analyze", "--model", "nope", str(ROOT / "assets/sample_real.mp4")])
+    assert result.exit_code == EXIT_USAGE
+    assert "mobilenet-sbi-v1" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["analyze"], ["analyze", "--nope"], ["nope"]])
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    assert runner.invoke(app, arguments).exit_code == EXIT_USAGE
+
+
+def test_a_server_that_does_not_answer_is_exit_code_3() -> None:
+    clip = str(ROOT / "assets/sample_real.mp4")
+    result = runner.invoke(app, ["analyze", "--url", "http://127.0.0.1:9", "--key", "k" * 40, clip])
+    assert result.exit_code == EXIT_NOT_ANALYSED
+    assert lines(result.stdout)[0]["error"] == "unreachable"
+
+
+def test_models_list_prints_a_line_per_model() -> None:
+    result = runner.invoke(app, ["models", "list", "--json"])
+    assert result.exit_code == 0
+    assert {line["id"] for line in lines(result.stdout)} >= {"mobilenet-sbi-v1"}
+
+
+def test_key_prints_a_key_that_the_settings_accept() -> None:
+    assert len(runner.invoke(app, ["key"]).stdout.strip()) >= 32

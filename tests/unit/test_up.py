@@ -1,0 +1,77 @@
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from serve_app import settings as settings_module
+from serve_app import up
+from serve_app.settings import Settings
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / ".env"
+    monkeypatch.setattr(up, "ENV_FILE", path)
+    monkeypatch.setattr(settings_module, "ENV_FILE", path)
+    monkeypatch.setitem(Settings.model_config, "env_file", path)
+    monkeypatch.delenv("API_KEY", raising=False)
+    return path
+
+
+def quiet() -> Console:
+    return Console(quiet=True)
+
+
+def test_a_missing_key_is_written_for_its_owner_only(env_file: Path) -> None:
+    key = up.ensure_key(quiet())
+    assert env_file.read_text() == f"API_KEY={key}\n"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    assert len(key) == 43
+
+
+def test_a_second_start_changes_nothing(env_file: Path) -> None:
+    first = up.ensure_key(quiet())
+    before = env_file.read_bytes(), env_file.stat().st_mtime_ns
+    assert up.ensure_key(quiet()) == first
+    assert (env_file.read_bytes(), env_file.stat().st_mtime_ns) == before
+
+
+def test_other_lines_of_the_file_stay(env_file: Path) -> None:
+    env_file.write_text("DEFAULT_MODEL_NAME=mobilenet-sbi-v1\n")
+    up.ensure_key(quiet())
+    assert env_file.read_text().startswith("DEFAULT_MODEL_NAME=mobilenet-sbi-v1\nAPI_KEY=")
+
+
+def test_a_key_in_the_environment_is_used_and_nothing_written(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "k" * 40)
+    assert up.ensure_key(quiet()) == "k" * 40
+    assert not env_file.exists()
+
+
+def test_a_taken_port_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(up.UpError, match=f"port {port} cannot be used.*--port"):
+            up.refuse_taken_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("content", ["", "{", json.dumps({"pid": 2**22 + 1}), json.dumps({})])
+def test_a_stale_state_file_means_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    file = tmp_path / "up.json"
+    file.write_text(content)
+    monkeypatch.setattr(up, "STATE_FILE", file)
+    assert up.running_pid() is None
+
+
+def test_a_running_service_is_known_by_its_state_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "STATE_FILE", tmp_path / "up.json")
+    with up.state_file("http://localhost:1"):
+        assert up.running_pid() == os.getpid()
+        assert up.url_of_running() == "http://localhost:1"
+    assert up.running_pid() is None
