@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import IO
 
 from models.errors import CorruptMedia, DecoderOutOfMemory, UnmaskError, UnsupportedMedia
@@ -10,8 +11,8 @@ from models.media.container import Media
 from models.media.facts import Event, Frame, Probe, Report, Request, Sound
 from models.media.limits import Limits
 from models.media.picture import Upright, deinterlaced
-from models.media.pictures import Pictures
-from models.media.plan import union_indices, with_neighbours
+from models.media.pictures import Numbered, Pictures
+from models.media.plan import Ints, union_indices, with_neighbours
 from models.media.walk import Walk
 
 
@@ -67,18 +68,21 @@ class _Decode:
         yield Report(self._pictures.decoded, self._pictures.missing, self._probe_s, self._decode_s)
 
     def _video(self) -> Iterator[Event]:
-        total = len(self._walk.times_s)
-        first = self._pictures.first()
-        upright = Upright(first, self._aspect(), self._limits.working_side)
+        wanted = union_indices(len(self._walk.times_s), self._request.counts)
+        frames = self._pictures.frames(wanted)
+        first = next(frames, None)
+        if first is None:
+            raise CorruptMedia(f"None of the {self._media.codec} pictures could be decoded.")
+        upright = Upright(first[1], self._aspect(), self._limits.working_side)
         yield self._probe(upright)
-        wanted = union_indices(total, self._request.counts)
-        if first.interlaced_frame:
-            raw = self._pictures.frames(with_neighbours(total, wanted))
-            chosen = deinterlaced(raw, frozenset(wanted.tolist()))
-        else:
-            chosen = self._pictures.frames(wanted)
-        for number, frame in chosen:
+        frames = self._interlaced(wanted) if first[1].interlaced_frame else chain((first,), frames)
+        for number, frame in frames:
             yield Frame(number, float(self._walk.times_s[number]), upright.pixels(frame))
+
+    def _interlaced(self, wanted: Ints) -> Iterator[Numbered]:
+        """Start over: whether pictures are interlaced shows only in the first of them, and then neighbours count."""
+        near = with_neighbours(len(self._walk.times_s), wanted)
+        return deinterlaced(self._pictures.frames(near), frozenset(wanted.tolist()))
 
     def _probe(self, upright: Upright | None) -> Probe:
         walk, media = self._walk, self._media

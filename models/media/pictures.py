@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from models.errors import CorruptMedia, TooManyPixels
+from models.errors import TooManyPixels
 from models.media.container import Media, check_pixels, decoder_options
 from models.media.plan import Ints, PacketIndex, Run, plan_runs
 from models.media.walk import Walk
@@ -37,16 +37,6 @@ class Pictures:
         self._pixels_left = media.limits.max_decoded_pixels
         self.decoded = 0
         self.missing = 0
-
-    def first(self) -> VideoFrame:
-        """The first picture that can be decoded: it shows orientation, interlacing and true size.
-
-        Raises:
-            CorruptMedia: not one picture can be decoded.
-        """
-        for frame in self._decoded(self._seek(0), len(self._index.pts)):
-            return frame
-        raise CorruptMedia(f"None of the {len(self._index.pts)} {self._media.codec} pictures could be decoded.")
 
     def frames(self, wanted: Ints) -> Iterator[Numbered]:
         """The wanted pictures, each with its display index, increasing. Those that cannot be decoded are counted.

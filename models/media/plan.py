@@ -92,7 +92,7 @@ def plan_runs(index: PacketIndex, wanted: Ints) -> tuple[Run, ...]:
         return ()
     order = index.display_order()
     if not index.exact:
-        return (Run(0, int(order[wanted[-1]]), tuple(wanted.tolist())),)
+        return (Run(0, len(index.pts) - 1, tuple(wanted.tolist())),)
     keys = np.flatnonzero(index.is_key)
     needs = sorted((_key_of(index, keys, int(order[i])), int(order[i]), int(i)) for i in wanted)
     runs = _joined(needs)

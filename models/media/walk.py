@@ -23,6 +23,8 @@ class Track:
     def __init__(self, stream: Stream | None) -> None:
         self.time_base = (stream.time_base if stream is not None else None) or Fraction(1, 1000)
         self.rate = _rate(stream)
+        # AVI has no presentation times; FFmpeg makes them up, and for these codecs it takes decode order for display.
+        self.is_made_up = stream is not None and _is_avi(stream) and stream.name in {"h264", "hevc"}
         self._hides_frames = isinstance(stream, VideoStream) and stream.name == "vp8"
         self.pts: list[int | None] = []
         self.dts: list[int | None] = []
@@ -91,7 +93,7 @@ class Walk:
 
 def _index(frames: Track) -> PacketIndex:
     pts = np.array([_known(pts, dts) for pts, dts in zip(frames.pts, frames.dts, strict=True)], np.int64)
-    exact = None not in frames.pts and len(np.unique(pts)) == len(pts)
+    exact = not frames.is_made_up and None not in frames.pts and len(np.unique(pts)) == len(pts)
     return PacketIndex(pts, np.array(frames.is_key, bool), np.array(frames.is_shown, bool), exact)
 
 
@@ -118,6 +120,10 @@ def _span(track: Track) -> tuple[float, float]:
         return 0.0, 0.0
     end = int(timed[-1]) + track.last_duration
     return float(int(timed[0]) * track.time_base), float(end * track.time_base)
+
+
+def _is_avi(stream: Stream) -> bool:
+    return stream.container.format.name == "avi"
 
 
 def _rate(stream: Stream | None) -> Fraction:

@@ -8,6 +8,7 @@ ring). On the job's channel the zygote sends one message itself, the last: how t
 """
 
 import gc
+import io
 import json
 import os
 import select
@@ -16,7 +17,12 @@ import socket
 import sys
 from typing import Any
 
+import av
+
 from models.media import child
+from models.media.decode import decode
+from models.media.facts import Request
+from models.media.limits import VIDEO_CODECS, Limits
 
 _PARENT_CHECK_MS = 5000  # how soon it is noticed that the parent died while a process it forked kept the channel open
 
@@ -107,8 +113,25 @@ def _run_and_exit(job: dict[str, Any], fds: list[int]) -> None:
         os._exit(code)  # not sys.exit: nothing of the zygote may run twice
 
 
+def _warm() -> None:
+    """Do once what every child would otherwise do first: build the decoders' tables, and decode a clip of our own."""
+    for name in sorted(VIDEO_CODECS):
+        av.CodecContext.create(name, "r").open()
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as clip:
+        stream = clip.add_stream("mjpeg", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuvj420p"
+        for _ in range(4):
+            clip.mux(stream.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        clip.mux(stream.encode())
+    for _ in decode(file, Request(counts=(2, 3), threads=1), Limits()):
+        pass
+
+
 def main() -> None:
     """Serve on the channel whose descriptor is the only argument."""
+    _warm()
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: children need not copy its pages to look at it
     _Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
