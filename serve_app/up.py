@@ -166,7 +166,11 @@ def ray_running(out: Console) -> Iterator[None]:
         import ray  # takes a second; `unmask --help` and `down` should not
 
         ray.init(
-            address="local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            address="local",
+            num_cpus=LOGICAL_CPUS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     try:
         yield
