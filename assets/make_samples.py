@@ -66,9 +66,7 @@ def filmed(picture: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         matrix = cv2.getRotationMatrix2D(centre, 2.0 * np.sin(phase + 1), zoom)
         drift = np.array([12 * np.sin(phase + 0.5), 8 * np.sin(2 * phase)])
         matrix[:, 2] += np.array([WIDTH / 2, HEIGHT / 2]) - centre + drift
-        frame = cv2.warpAffine(
-            picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
+        frame = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         noisy = frame + rng.normal(0, NOISE, frame.shape)
         yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 

@@ -72,5 +72,3 @@ def graph_processes() -> dict[str, set[int]]:
     """Process ids of every replica of the graph."""
     names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Detector-mobilenet-sbi-v1")
     return {name: replicas(name) for name in names}
-
-
