@@ -30,7 +30,7 @@ _FULL_SCALE = 0.999
 
 def is_silent(samples: Samples) -> bool:
     """Whether nothing in `(S,)` float32 rises above -70 dB of full scale; also true of no samples at all."""
-    return _block_levels(samples).max(initial=-np.inf) < SILENCE_DB
+    return bool(_block_levels(samples).max(initial=-np.inf) < SILENCE_DB)
 
 
 def at_fixed_loudness(samples: Samples) -> Samples:
@@ -59,7 +59,8 @@ def _block_levels(samples: Samples) -> NDArray[np.float64]:
     """`(B,)` float64: power of each 50 ms block in dB of full scale; the last one is padded with silence."""
     padded = np.pad(samples, (0, -len(samples) % _BLOCK)).astype(np.float64)
     power = np.square(padded.reshape(-1, _BLOCK)).mean(axis=1)
-    return 10 * np.log10(np.maximum(power, 1e-20))
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-20))
+    return levels
 
 
 def _mean_db(levels_db: NDArray[np.float64]) -> float:
@@ -132,7 +133,7 @@ def _rewound(media: Media, start_pts: int) -> AudioStream:
 
 def _decoded(media: Media, track: AudioStream) -> Iterator[AudioFrame | None]:
     """Frames, and None at the end. A broken packet costs its own few milliseconds."""
-    track.codec_context.options = decoder_options(media.limits)
+    track.codec_context.options = decoder_options(media.limits.max_pixels)
     for packet in chain(media.packets(track), (None,)):
         try:
             yield from track.codec_context.decode(packet)
@@ -141,4 +142,3 @@ def _decoded(media: Media, track: AudioStream) -> Iterator[AudioFrame | None]:
         except av.error.FFmpegError:
             continue
     yield None
-

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.errors import UnmaskError
 from models.media.decode import decode
-from models.media.facts import Event, Frame, Probe, Report, Request, Sound
+from models.media.facts import Event, Frame, Probe, Request, Sound
 from models.media.limits import Limits
 from models.media.picture import copy_pixels
 from models.media.ring import SLOTS, Ring
@@ -26,7 +26,7 @@ def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> No
     """Do one job. Does not return to the zygote's loop: the caller must exit the process afterwards."""
     limits, request = Limits(**job["limits"]), Request(**job["request"])
     channel_fd, media_fd, ring_fd = _keep_only(channel_fd, media_fd, ring_fd)
-    with socket.socket(fileno=channel_fd) as channel, open(media_fd, "rb", buffering=0) as media:
+    with socket.socket(fileno=channel_fd) as channel, os.fdopen(media_fd, "rb", buffering=0) as media:
         sender = _Sender(channel, Ring(ring_fd, limits.slot_bytes))
         _confine(limits)
         try:

@@ -53,7 +53,7 @@ class Zygote:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.owner = os.getpid()
         with theirs:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 (our own module, no part of it from outside)
                 [sys.executable, "-m", "models.media.zygote", str(theirs.fileno())],
                 env=_environment(),
                 pass_fds=(theirs.fileno(),),
@@ -99,9 +99,7 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", **_MALLOC}
 
 
-def decode_confined(
-    media_fd: int, request: Request, limits: Limits, cancelled: Cancel = None
-) -> Generator[Event]:
+def decode_confined(media_fd: int, request: Request, limits: Limits, cancelled: Cancel = None) -> Generator[Event]:
     """The events of `decode`, from a confined child. Frames and sound are views of shared memory.
 
     Args:
@@ -138,9 +136,7 @@ def _attempt(job: bytes, media_fd: int, request: Request, limits: Limits, cancel
 class _Conversation:
     """What the child may say, and when. Whatever else it says ends it."""
 
-    def __init__(
-        self, channel: socket.socket, ring: Ring, request: Request, limits: Limits, cancelled: Cancel
-    ) -> None:
+    def __init__(self, channel: socket.socket, ring: Ring, request: Request, limits: Limits, cancelled: Cancel) -> None:
         self._channel, self._ring, self._limits, self._cancelled = channel, ring, limits, cancelled
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)

@@ -10,10 +10,9 @@ from models.media.audio import sound_blocks
 from models.media.container import Media
 from models.media.facts import Event, Frame, Probe, Report, Request, Sound
 from models.media.limits import Limits
-from models.media.picture import Upright, deinterlaced
-from models.media.pictures import Numbered, Pictures
+from models.media.picture import Numbered, Upright, deinterlaced
+from models.media.pictures import Pictures
 from models.media.plan import Ints, union_indices, with_neighbours
-from models.media.walk import Walk
 
 
 def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]:
@@ -29,10 +28,7 @@ def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]
 
     Raises:
         MediaError: one of its subclasses, for every way in which media can be unfit.
-        ValueError: more frames were requested than `limits.max_frames_analysed`.
     """
-    if sum(request.counts) and max(request.counts) > limits.max_frames_analysed:
-        raise ValueError(f"{max(request.counts)} frames requested, at most {limits.max_frames_analysed}")
     try:
         yield from _Decode(file, request, limits).events()
     except UnmaskError:

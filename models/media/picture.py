@@ -12,6 +12,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
+Numbered = tuple[int, VideoFrame]  # display index, picture
+
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _HD_HEIGHT = 720  # from here on, video that does not say is BT.709; below, BT.601 (what every player assumes)
 _MAX_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header, not an anamorphic lens
@@ -28,7 +30,8 @@ class Orientation:
     @classmethod
     def of(cls, frame: VideoFrame) -> "Orientation":
         """Read from the frame's display matrix, to the nearest quarter turn (ISO/IEC 14496-12, 8.2.2)."""
-        data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        side_data: Any = frame.side_data  # its stub is an untyped Mapping
+        data = side_data.get(SideDataType.DISPLAYMATRIX)
         if data is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
@@ -90,46 +93,41 @@ def copy_pixels(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
         target[..., channel] = source[..., channel]
 
 
-def deinterlaced(
-    frames: Iterable[tuple[int, VideoFrame]], wanted: frozenset[int]
-) -> Iterator[tuple[int, VideoFrame]]:
+def deinterlaced(frames: Iterable[Numbered], wanted: frozenset[int]) -> Iterator[Numbered]:
     """Only the wanted frames, without combing.
 
     Args:
         frames: (display index, frame), increasing, with the neighbours of every wanted frame.
         wanted: display indices.
     """
-    trio: list[tuple[int, VideoFrame]] = []
+    trio: list[Numbered] = []
     for item in frames:
-        trio.append(item)
+        trio = [*trio[-2:], item]
         if len(trio) > 1 and trio[-2][0] in wanted:
-            yield _without_combing(trio[-3:], trio[-2][0])
-        del trio[:-2]
+            yield _without_combing(trio, trio[-2][0])
     if trio and trio[-1][0] in wanted:
         yield _without_combing(trio[-2:], trio[-1][0])
 
 
-def _without_combing(near: list[tuple[int, VideoFrame]], index: int) -> tuple[int, VideoFrame]:
-    """bwdif over a frame and its neighbours, so that the result is the same however sparsely frames are wanted."""
+def _without_combing(near: list[Numbered], index: int) -> Numbered:
+    """The bwdif filter over a frame and its neighbours: the same result however sparsely frames are wanted."""
     near = [item for item in near if abs(item[0] - index) <= 1]
-    frame = next(frame for i, frame in near if i == index)
+    position = [number for number, _ in near].index(index)
+    frame = near[position][1]
     if not frame.interlaced_frame or any(_shape(other) != _shape(frame) for _, other in near):
         return index, frame
     graph = _bwdif(frame)
-    for i, other in near:
-        # The filter needs increasing times; the file's own may be missing.
-        other.pts = i
+    for number, other in near:
+        other.pts = number  # the filter needs times, and the file's own may be missing
         graph.push(other)
     graph.push(None)
-    return index, next(out for out in _drained(graph) if out.pts == index)
+    return index, list(_drained(graph))[position]
 
 
 def _bwdif(frame: VideoFrame) -> Graph:
     graph = Graph()
     graph.threads = 1
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     filter_ = graph.add("bwdif", "mode=send_frame:deint=interlaced")
     graph.link_nodes(source, filter_, graph.add("buffersink")).configure()
     return graph

@@ -14,10 +14,9 @@ from av.video.stream import VideoStream
 
 from models.errors import TooManyPixels
 from models.media.container import Media, check_pixels, decoder_options
+from models.media.picture import Numbered
 from models.media.plan import Ints, PacketIndex, Run, plan_runs
 from models.media.walk import Walk
-
-Numbered = tuple[int, VideoFrame]
 
 
 class Pictures:
@@ -136,7 +135,7 @@ class Pictures:
         video = self._media.require_video()
         context = video.codec_context
         if not context.is_open:
-            context.options = decoder_options(self._media.limits)
+            context.options = decoder_options(self._media.limits.max_pixels)
             context.thread_type = ThreadType.AUTO
             context.thread_count = self._threads
         return video

@@ -5,6 +5,7 @@ Nothing here touches FFmpeg: the packet index is arrays, the plan is positions i
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def plan_runs(index: PacketIndex, wanted: Ints) -> tuple[Run, ...]:
     keys = np.flatnonzero(index.is_key)
     needs = sorted((_key_of(index, keys, int(order[i])), int(order[i]), int(i)) for i in wanted)
     runs = _joined(needs)
-    in_order = all(a.indices[-1] < b.indices[0] for a, b in zip(runs, runs[1:], strict=False))
+    in_order = all(a.indices[-1] < b.indices[0] for a, b in pairwise(runs))
     # Timestamps that run against the decode order across key frames are no real encoder's: decode from the start.
     return runs if in_order else (Run(0, max(run.last for run in runs), tuple(wanted.tolist())),)
 

@@ -3,7 +3,6 @@
 import fcntl
 import mmap
 import os
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +43,17 @@ class Ring:
         Raises:
             ValueError: there is no such slot, or the picture does not fit in it.
         """
-        return self._view(slot, height * width * 3, np.uint8).reshape(height, width, 3)
+        return self._bytes(slot, height * width * 3).reshape(height, width, 3)
 
     def samples(self, slot: int, count: int) -> NDArray[np.float32]:
         """The slot as `(count,)` float32. Raises ValueError as `pixels` does."""
-        return self._view(slot, count * 4, np.float32)
+        return self._bytes(slot, count * 4).view(np.float32)
 
     def close(self) -> None:
         """Close the descriptor. The memory goes when the last view of it goes."""
         os.close(self.fd)
 
-    def _view(self, slot: int, size_bytes: int, dtype: Any) -> Any:
+    def _bytes(self, slot: int, size_bytes: int) -> NDArray[np.uint8]:
         if not (0 <= slot < SLOTS and 0 < size_bytes <= self._slot_bytes):
             raise ValueError(f"{size_bytes} bytes in slot {slot}: out of the ring")
-        items = size_bytes // np.dtype(dtype).itemsize
-        return np.frombuffer(self._map, dtype, items, slot * self._slot_bytes)
+        return np.frombuffer(self._map, np.uint8, size_bytes, slot * self._slot_bytes)

@@ -8,6 +8,8 @@ HEAD_BYTES = 64
 # Box types a QuickTime or MP4 file may begin with (ISO/IEC 14496-12, QuickTime File Format).
 _MOV_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"})
 
+_SPACES = str.maketrans("\t\r\n", "   ")
+
 # Formats people send by mistake, so that the refusal can name them.
 _REFUSED = (
     (b"\x89PNG", "a PNG picture"),
@@ -49,7 +51,7 @@ def container_of(head: bytes) -> str:
         raise EmptyMedia("The file has no bytes.")
     found = _video_container(head) or _audio_container(head)
     if not found:
-        raise UnsupportedMedia(f"The file is {_name_of(head)}, not a video.", ACCEPTED_MEDIA)
+        raise UnsupportedMedia(f"The file is {_name_of(head)}.", ACCEPTED_MEDIA)
     return found
 
 
@@ -88,5 +90,5 @@ def _name_of(head: bytes) -> str:
             return name
     if head[:1] == b"G" and (len(head) < HEAD_BYTES or not head.isascii()):
         return "an MPEG transport stream"  # its packets begin with the sync byte 0x47
-    is_text = all(byte >= 0x20 or byte in b"\t\r\n" for byte in head) and head.isascii()
+    is_text = head.isascii() and head.decode("ascii").translate(_SPACES).isprintable()
     return "text" if is_text else f"of an unknown format (it begins with {head[:8].hex(' ')})"

@@ -42,7 +42,7 @@ def _open_path(path: str | Path) -> int:
 
 
 def _copied(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> int:
-    view = memoryview(data).cast("B")
+    view = memoryview(data).cast("B")  # type: ignore[arg-type] # numpy arrays are buffers; their stubs say so from 3.12
     container_of(bytes(view[:HEAD_BYTES]))
     fd = os.memfd_create("unmask-media", os.MFD_CLOEXEC)
     try:

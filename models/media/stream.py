@@ -52,7 +52,7 @@ def read_in_process(source: Source, request: Request, limits: Limits | None = No
     limits = limits or Limits()
     _check(request, limits)
     fd = open_source(source)
-    file = open(fd, "rb", buffering=0, closefd=False)  # noqa: SIM115, PTH123 (closed below, with the descriptor)
+    file = os.fdopen(fd, "rb", buffering=0, closefd=False)  # closed below, with the descriptor
     return MediaStream(_then_close(decode(file, request, limits), fd))
 
 

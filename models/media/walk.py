@@ -100,9 +100,9 @@ def _index(frames: Track) -> PacketIndex:
 def _times(frames: Track, index: PacketIndex) -> NDArray[np.float64]:
     order = index.display_order()
     if not index.exact:
-        return np.arange(len(order)) / float(frames.rate)
+        return np.arange(len(order), dtype=np.float64) / float(frames.rate)
     pts = index.pts[order]
-    return (pts - pts[:1]) * float(frames.time_base)
+    return np.asarray((pts - pts[:1]) * float(frames.time_base), np.float64)
 
 
 def _duration(frames: Track, times_s: NDArray[np.float64]) -> float:

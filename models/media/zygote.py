@@ -7,6 +7,7 @@ Over the control channel (SOCK_SEQPACKET) come jobs: JSON with three descriptors
 ring). On the job's channel the zygote sends one message itself, the last: how the child ended.
 """
 
+import contextlib
 import gc
 import io
 import json
@@ -33,8 +34,8 @@ class _Zygote:
         self._parent = os.getppid()
         self._jobs: dict[int, tuple[int, socket.socket]] = {}  # channel descriptor -> child's pid, channel
         self._wakeup, wake = socket.socketpair()
-        wake.setblocking(False)
-        self._wakeup.setblocking(False)
+        wake.settimeout(0)
+        self._wakeup.settimeout(0)
         self._wake = wake
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
@@ -93,15 +94,10 @@ class _Zygote:
             return b""
 
     def _farewell(self, channel: socket.socket, exitcode: int) -> None:
-        try:
+        with contextlib.suppress(KeyError):  # killed before
             self._poll.unregister(channel)
-        except KeyError:
-            pass  # killed before
-        try:
+        with channel, contextlib.suppress(OSError):  # perhaps nobody listens any more
             channel.send(json.dumps({"kind": "exit", "exitcode": exitcode}).encode(), socket.MSG_DONTWAIT)
-        except OSError:
-            pass  # nobody listens any more
-        channel.close()
 
 
 def _run_and_exit(job: dict[str, Any], fds: list[int]) -> None:
