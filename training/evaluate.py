@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from models.detectors.mobilenet_sbi import MobileNetSbi, load, trimmed_mean
 from training.augment import Degradation, degrade, draw_framing
@@ -69,8 +69,10 @@ class Calibration:
 
 
 def auc(real: NDArray[np.float64], fake: NDArray[np.float64]) -> float:
-    """Area under the ROC curve."""
-    return float(roc_auc_score(np.repeat([0, 1], [len(real), len(fake)]), np.concatenate([real, fake])))
+    """Area under the ROC curve, as the share of pairs in order: sklearn's is 20 times slower, felt in a bootstrap."""
+    order = np.sort(real)
+    below, not_above = (np.searchsorted(order, fake, side=side) for side in ("left", "right"))
+    return float((below.mean() + not_above.mean()) / (2 * len(real)))
 
 
 def eer(real: NDArray[np.float64], fake: NDArray[np.float64]) -> float:
