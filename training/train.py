@@ -165,6 +165,7 @@ def val_auc(net: MobileNetV2, pairs: NDArray[np.uint8]) -> float:
 def write_weights(net: MobileNetV2, path: Path) -> None:
     """Write safetensors in half precision: half the bytes, the same figures to three digits."""
     save_file({key: value.half().contiguous() for key, value in net.state_dict().items()}, path)
+    path.chmod(0o644)  # safetensors writes files that only their owner may read
 
 
 def main() -> None:

@@ -121,6 +121,9 @@ class MobileNetSbi:
     def __init__(self, net: MobileNetV2, view: View, device: str) -> None:
         self.view = view
         self._device = torch.device(device)
+        if self._device.type == "cuda":
+            # TF32 keeps 10 bits, and which kernel rounds how depends on the batch: the same file, another score.
+            torch.backends.cudnn.allow_tf32 = False
         self._net = net.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._head_weight = net.head.weight.detach().cpu().numpy()[0].astype(np.float64)
         self._head_bias = float(net.head.bias.detach().cpu()[0])
