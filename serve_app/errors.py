@@ -91,9 +91,7 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
         "timestamp": timestamp(),
         **error.extra,
     }
-    # The id is set here too: the answer to an unexpected error does not pass our middleware.
-    headers = {"X-Request-ID": request_id(scope), **error.headers}
-    return JSONResponse(body, error.status, headers, media_type="application/problem+json")
+    return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
 
 
 def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) -> ApiError:

@@ -17,7 +17,7 @@ from models.detectors.catalogue import ROOT
 from models.pipeline import Pipeline
 from models.types import Verdict
 from tests.api.conftest import assert_problem
-from tests.media import clip_from_frames, pixel_bomb
+from tests.media import Coding, clip_from_frames, pixel_bomb
 from tests.service import Running, graph_processes, replicas
 
 Picture = NDArray[np.uint8]
@@ -35,8 +35,9 @@ def forged_clip() -> bytes:
 
 
 def panning(picture: Picture, width: int, height: int, count: int = 24) -> list[Picture]:
-    """Frames of a camera that drifts over a picture."""
-    wide = cv2.resize(picture, (width + 2 * count, height + count), interpolation=cv2.INTER_LINEAR)
+    """Frames of a camera that drifts over the upper part of a picture, which keeps its proportions."""
+    scale = max((width + 2 * count) / picture.shape[1], (height + count) / picture.shape[0])
+    wide = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return [np.ascontiguousarray(wide[i : i + height, 2 * i : 2 * i + width]) for i in range(count)]
 
 
@@ -81,23 +82,20 @@ def test_detailed_names_device_and_version(running: Running, real_clip: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("options", "size_wh"),
+    ("coding", "size_wh"),
     [
-        ({"width": 1080, "height": 1920}, (1080, 1920)),
-        ({"width": 640, "height": 480, "rotation": 90}, (480, 640)),
-        ({"width": 640, "height": 480, "container": "webm", "codec": "libvpx"}, (640, 480)),
+        (Coding(), (1080, 1920)),
+        (Coding(rotation=90), (480, 640)),
+        (Coding(container="webm", codec="libvpx", options={"b": "2M"}), (640, 480)),
     ],
     ids=["phone", "rotated", "webm"],
 )
 def test_ordinary_clips_are_upright_and_their_face_is_found(
-    running: Running, portrait: Picture, options: dict[str, object], size_wh: tuple[int, int]
+    running: Running, portrait: Picture, coding: Coding, size_wh: tuple[int, int]
 ) -> None:
-    width, height = int(str(options["width"])), int(str(options["height"]))
     upright = panning(portrait, *size_wh)
-    turned = [np.ascontiguousarray(np.rot90(f, 1 if options.get("rotation") == 90 else 0)) for f in upright]
-    assert turned[0].shape[:2] == (height, width)
-    del options["width"], options["height"]
-    response = running.post("/analyze", clip_from_frames(turned, **options))  # type: ignore[arg-type]
+    coded = [np.ascontiguousarray(np.rot90(frame, -coding.rotation // 90)) for frame in upright]
+    response = running.post("/analyze", clip_from_frames(coded, coding))
     assert response.status_code == 200, response.text
     body = response.json()
     assert (body["media"]["width"], body["media"]["height"]) == size_wh
