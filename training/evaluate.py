@@ -113,9 +113,9 @@ def fit_calibration(levels: dict[str, Scores]) -> Calibration:
     return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
-def report(levels: dict[str, Scores], calibration: Calibration) -> Iterator[str]:
-    """Lines of a table: one row per level, and one of all levels together."""
-    yield "level      AUC of clips [95 %]   of single pictures [95 %]  EER    reals called fake  forgeries called fake"
+def report(levels: dict[str, Scores], sides: NDArray[np.float64], calibration: Calibration) -> Iterator[str]:
+    """Lines of a table: a row per level, one of all, and two of the first level by `sides`, the face boxes in px."""
+    yield "level           AUC of clips [95 %]   of single pictures     EER    reals called fake  forgeries called fake"
     for name, scores in levels.items():
         yield _row(name, scores.clips(), scores.pictures(), calibration)
     yield _row(
@@ -124,6 +124,11 @@ def report(levels: dict[str, Scores], calibration: Calibration) -> Iterator[str]
         _stacked([s.pictures() for s in levels.values()]),
         calibration,
     )
+    name, scores = next(iter(levels.items()))
+    middle = np.median(sides)
+    for side, chosen in ((f"< {middle:.0f} px", sides < middle), (f">= {middle:.0f} px", sides >= middle)):
+        part = Scores(scores.real[chosen], scores.forged[chosen])
+        yield _row(f"{name}, {side}", part.clips(), part.pictures(), calibration)
 
 
 def report_clips(detector: MobileNetSbi, data: Path, calibration: Calibration) -> Iterator[str]:
@@ -146,7 +151,7 @@ def _row(name: str, clips: Sides, pictures: Sides, calibration: Calibration) -> 
         columns.append(f"{auc(real.ravel(), fake.ravel()):.3f} [{low:.3f}, {high:.3f}]  ")
     alarms, found = (float(np.mean(calibration.p_fake(side) > FAKE_ABOVE)) for side in clips)
     error = eer(clips[0].ravel(), clips[1].ravel())
-    return f"{name:10} {''.join(columns)}     {error:.3f}  {alarms:.3f}              {found:.3f}"
+    return f"{name:15} {''.join(columns)}{error:.3f}  {alarms:.3f}              {found:.3f}"
 
 
 def _stacked(levels: list[Sides]) -> Sides:
@@ -187,7 +192,8 @@ def main() -> None:
     calibration = fit_calibration(levels)
     print(f"{len(portraits)} persons, {VIEWS} views each; calibration scale {calibration.scale:.4f} ", end="")
     print(f"bias {calibration.bias:.4f}; called fake above p = {FAKE_ABOVE}")
-    print("\n".join(report(levels, calibration)))
+    sides = np.array([float(np.max(p.box_xyxy[2:] - p.box_xyxy[:2])) for p in portraits])
+    print("\n".join(report(levels, sides, calibration)))
     if args.clips:
         print("\n".join(report_clips(detector, args.data, calibration)))
 
