@@ -133,7 +133,7 @@ def _rewound(media: Media, start_pts: int) -> AudioStream:
 
 def _decoded(media: Media, track: AudioStream) -> Iterator[AudioFrame | None]:
     """Frames, and None at the end. A broken packet costs its own few milliseconds."""
-    track.codec_context.options = decoder_options(media.limits.max_pixels)
+    track.codec_context.options = decoder_options(media.limits)
     for packet in chain(media.packets(track), (None,)):
         try:
             yield from track.codec_context.decode(packet)

@@ -1,5 +1,6 @@
 """The confined child: forked by the zygote for one job, it decodes into the ring and exits."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -7,11 +8,13 @@ import resource
 import signal
 import socket
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from models.errors import UnmaskError
-from models.media.decode import decode
+from models.errors import CorruptMedia, UnmaskError
+from models.media import seccomp
+from models.media.decode import decode, out_of_memory
 from models.media.facts import Event, Frame, Probe, Request, Sound
 from models.media.limits import Limits
 from models.media.picture import copy_pixels
@@ -30,11 +33,13 @@ def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> No
         sender = _Sender(channel, Ring(ring_fd, limits.slot_bytes))
         _confine(limits)
         try:
-            _misbehave(request.fault)
+            _misbehave(request.fault, channel)
             for event in decode(media, request, limits):
                 sender.send(event)
         except UnmaskError as error:
-            sender.message("error", code=error.code, detail=error.detail, accepted=error.accepted)
+            sender.refusal(error)
+        except MemoryError:
+            sender.refusal(out_of_memory(limits))
 
 
 class _Sender:
@@ -51,6 +56,9 @@ class _Sender:
             self.message("sound", slot=slot, count=len(event.samples))
         else:
             self.message("probe" if isinstance(event, Probe) else "report", **asdict(event))
+
+    def refusal(self, error: UnmaskError) -> None:
+        self.message("error", code=error.code, detail=error.detail, accepted=error.accepted)
 
     def message(self, kind: str, **fields: object) -> None:
         self._channel.sendall(json.dumps({"kind": kind, **fields}).encode())
@@ -95,9 +103,10 @@ def _confine(limits: Limits) -> None:
         (resource.RLIMIT_FSIZE, 0, 0),
     ):
         resource.setrlimit(what, (soft, hard))
+    seccomp.install(_LIBC)
 
 
-def _misbehave(fault: str) -> None:
+def _misbehave(fault: str, channel: socket.socket) -> None:
     """What tests ask for, to see that the parent survives it."""
     if fault == "segv":
         ctypes.string_at(0)
@@ -110,3 +119,23 @@ def _misbehave(fault: str) -> None:
             pass
     elif fault == "memory":
         bytearray(1 << 40)
+    elif fault == "babble":
+        channel.sendall(b"\xff[")
+    elif fault == "escape":
+        raise CorruptMedia(f"escaped: {', '.join(_ways_out()) or 'none'}")
+
+
+def _ways_out() -> Iterator[str]:
+    """What the confined child could still do to the world."""
+    attempts: dict[str, Callable[[], object]] = {
+        "file": lambda: os.open("/etc/passwd", os.O_RDONLY),
+        "parent's memory": lambda: os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR),
+        "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+        "program": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606 (must fail)
+        "process": os.fork,
+        "signal": lambda: os.kill(os.getppid(), 0),
+    }
+    for name, attempt in attempts.items():
+        with contextlib.suppress(OSError):
+            attempt()
+            yield name

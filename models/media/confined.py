@@ -1,5 +1,6 @@
 """The parent's side of the confined child: jobs out, frames in. Nothing the child says is trusted."""
 
+import atexit
 import contextlib
 import json
 import math
@@ -72,9 +73,10 @@ class Zygote:
         socket.send_fds(self._control, [job], fds)
 
     def close(self) -> None:
-        """Let go of the server; it kills its children and exits."""
+        """End the server; the kernel ends its children with it."""
         self._control.close()
         if self.owner == os.getpid():
+            self.process.kill()
             self.process.wait()
 
 
@@ -91,6 +93,19 @@ def zygote() -> Zygote:
                 _zygote.close()
             _zygote = Zygote()
         return _zygote
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    if _zygote is not None:
+        _zygote.close()
+
+
+def _await_end() -> None:
+    """A server that was killed takes a moment to be gone; until then it would be asked again."""
+    with _lock, contextlib.suppress(subprocess.TimeoutExpired):
+        if _zygote is not None:
+            _zygote.process.wait(timeout=1)
 
 
 def _environment() -> dict[str, str]:
@@ -116,6 +131,7 @@ def decode_confined(media_fd: int, request: Request, limits: Limits, cancelled: 
     try:
         yield from _attempt(job, media_fd, request, limits, cancelled)
     except ZygoteDied:
+        _await_end()
         yield from _attempt(job, media_fd, request, limits, cancelled)
 
 
@@ -162,15 +178,18 @@ class _Conversation:
 
     def _receive(self) -> bytes:
         self._wait()
-        try:
-            data = self._channel.recv(_MESSAGE_BYTES)
-        except ConnectionResetError:
-            # The child ended without reading our last words. Its own are still in the queue behind this error.
-            data = self._channel.recv(_MESSAGE_BYTES)
+        data = self._read() or self._read()
         if not data:
             raise DecoderCrashed("The decoder process vanished.") if self._heard else ZygoteDied
         self._heard = True
         return data
+
+    def _read(self) -> bytes:
+        """One message; nothing at the end, or once when the child ended without reading our last words."""
+        try:
+            return self._channel.recv(_MESSAGE_BYTES)
+        except ConnectionResetError:
+            return b""
 
     def _wait(self) -> None:
         started = time.monotonic()

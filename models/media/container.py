@@ -33,9 +33,9 @@ from models.media.sniff import HEAD_BYTES, container_of, format_name
 from models.media.walk import Track, Walk
 
 _READ_BYTES = 1 << 20  # FFmpeg asks Python for the file in pieces of this size; small ones cost a call each
-# While it opens a file FFmpeg may meet pictures this many times the limit: it forgets the size of those it refuses,
-# and then the refusal could not say how large they are.
-_PROBED = 8
+# FFmpeg refuses pictures this many times the limit without saying how large they are; from the limit up to there,
+# `check_pixels` refuses them by name.
+_SLACK = 8
 _BOX_HEADER = 8  # bytes: length and type
 _SOUND_PACKETS_PER_S = 1000  # the shortest audio frames in use last 2.5 ms; more packets than this are a bomb
 
@@ -207,7 +207,7 @@ def is_cut_mp4(file: IO[bytes]) -> bool:
 
 def _open(file: IO[bytes], demuxer: str, limits: Limits) -> InputContainer:
     file.seek(0)
-    options = decoder_options(limits.max_pixels * _PROBED) | {"protocol_whitelist": "none"}
+    options = decoder_options(limits) | {"protocol_whitelist": "none"}
     try:
         return av.open(file, "r", format=demuxer, options=options, metadata_errors="replace", buffer_size=_READ_BYTES)
     except av.error.InvalidDataError as error:
@@ -216,10 +216,10 @@ def _open(file: IO[bytes], demuxer: str, limits: Limits) -> InputContainer:
         raise CorruptMedia(f"The {demuxer} file cannot be read: its header is damaged.") from error
 
 
-def decoder_options(max_pixels: int) -> dict[str, str]:
+def decoder_options(limits: Limits) -> dict[str, str]:
     """What every decoder is opened with, also the ones FFmpeg opens by itself to understand the header."""
     decoders = sorted(VIDEO_CODECS | AUDIO_CODECS | DECODER_ALIASES)
-    return {"codec_whitelist": ",".join(decoders), "max_pixels": str(max_pixels)}
+    return {"codec_whitelist": ",".join(decoders), "max_pixels": str(limits.max_pixels * _SLACK)}
 
 
 def _main_video(streams: list[Stream]) -> VideoStream | None:

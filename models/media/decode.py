@@ -34,12 +34,15 @@ def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]
     except UnmaskError:
         raise
     except MemoryError as error:
-        raise DecoderOutOfMemory(
-            f"Decoding needed more than {limits.memory_bytes / 2**20:.0f} MiB of memory."
-        ) from error
+        raise out_of_memory(limits) from error
     except Exception as error:
         # What PyAV raises on damaged files is no one family; UnicodeDecodeError has been seen.
         raise CorruptMedia(f"The file cannot be decoded ({type(error).__name__}).") from error
+
+
+def out_of_memory(limits: Limits) -> DecoderOutOfMemory:
+    """The error for a decode that passed its memory limit."""
+    return DecoderOutOfMemory(f"Decoding needed more than {limits.memory_bytes / 2**20:.0f} MiB of memory.")
 
 
 class _Decode:

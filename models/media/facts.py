@@ -17,7 +17,7 @@ class Request:
         audio: whether the sound track is wanted.
         threads: decoder threads.
         fault: for tests only, what the child does instead of decoding: `segv`, `abort`, `hang`, `spin`, `memory`,
-            `escape`. It is set by Python callers; nothing that comes over HTTP or in media reaches it.
+            `babble`, `escape`. It is set by Python callers; nothing that comes over HTTP or in media reaches it.
     """
 
     counts: tuple[int, ...] = ()

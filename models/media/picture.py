@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -127,7 +128,7 @@ def _without_combing(near: list[Numbered], index: int) -> Numbered:
 def _bwdif(frame: VideoFrame) -> Graph:
     graph = Graph()
     graph.threads = 1
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     filter_ = graph.add("bwdif", "mode=send_frame:deint=interlaced")
     graph.link_nodes(source, filter_, graph.add("buffersink")).configure()
     return graph

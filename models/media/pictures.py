@@ -135,7 +135,7 @@ class Pictures:
         video = self._media.require_video()
         context = video.codec_context
         if not context.is_open:
-            context.options = decoder_options(self._media.limits.max_pixels)
+            context.options = decoder_options(self._media.limits)
             context.thread_type = ThreadType.AUTO
             context.thread_count = self._threads
         return video
