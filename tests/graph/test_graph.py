@@ -150,14 +150,16 @@ def test_one_request_id_is_in_every_replicas_log(running: Running, real_clip: by
     assert having == set(graph_processes())
 
 
-def test_a_killed_detector_fails_no_request(running: Running, real_clip: bytes) -> None:
-    def answer(_: int) -> int:
-        return running.post("/analyze", real_clip).status_code
+@pytest.mark.parametrize("deployment", ["Detector-mobilenet-sbi-v1", "FrameExtractor", "EnsembleRouter"])
+def test_a_killed_replica_fails_no_request(running: Running, real_clip: bytes, deployment: str) -> None:
+    def answer(_: int) -> tuple[int, bool]:
+        response = running.post("/analyze", real_clip)
+        return response.status_code, response.json()["degraded"]
 
-    (victim,) = replicas("Detector-mobilenet-sbi-v1")
+    (victim,) = replicas(deployment)
     with ThreadPoolExecutor(4) as pool:
-        statuses = [pool.submit(answer, i) for i in range(12)]
-        time.sleep(0.3)
+        answers = [pool.submit(answer, i) for i in range(12)]
+        time.sleep(0.5)
         os.kill(victim, signal.SIGKILL)
-        assert [status.result() for status in statuses] == [200] * 12
-    assert replicas("Detector-mobilenet-sbi-v1") != {victim}
+        assert [answer.result() for answer in answers] == [(200, False)] * 12
+    assert replicas(deployment) != {victim}

@@ -1,0 +1,170 @@
+"""The router's decisions, with handles of a few lines instead of deployments."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from ray.exceptions import ObjectLostError, RayActorError
+
+from deployments import ensemble_router
+from deployments.detector import Scored
+from deployments.ensemble_router import EnsembleRouter, MediaRef
+from deployments.frame_extractor import ExtractedViews
+from models.detectors.catalogue import Catalogue, ModelRow, VerdictRow, read_catalogue
+from models.errors import DecoderCrashed, UnknownModel
+from models.extraction import Extraction
+from models.types import ClipScore, MediaFacts, Timings, Track, Verdict, View
+
+MEDIA = MediaRef("media", "00")  # type: ignore[arg-type]
+SCORED = Scored((ClipScore(3.0, (), 0),), "cpu", 0)
+FACES = Extraction(
+    MediaFacts("video", "00", 1, frames_analysed=16),
+    (Track(0, np.array([0.0, 1.0]), np.zeros((2, 4), np.float32)),),
+    Timings(),
+)
+
+
+@dataclass
+class Handle:
+    """Stands in for a deployment's handle: every method is `answer`."""
+
+    answer: Callable[..., Awaitable[Any]]
+    calls: int = 0
+
+    def options(self, **_: Any) -> Self:
+        return self
+
+    @property
+    def extract(self) -> Self:
+        return self
+
+    score = extract
+
+    async def remote(self, *args: Any) -> Any:
+        self.calls += 1
+        return await self.answer(*args)
+
+
+async def extracted(_: Any, __: str, views: tuple[View, ...]) -> ExtractedViews:
+    refs: Any = tuple(f"views {i}" for i in range(len(views)))
+    return ExtractedViews(FACES, refs, tuple(False for _ in views))
+
+
+async def scored(_: Any) -> Scored:
+    return SCORED
+
+
+def raising(
+    *errors: BaseException | None, then: Callable[..., Awaitable[Any]] = scored
+) -> Callable[..., Awaitable[Any]]:
+    left = list(errors)
+
+    async def answer(*args: Any) -> Any:
+        if left and (error := left.pop(0)):
+            raise error
+        return await then(*args)
+
+    return answer
+
+
+def rows(*names: str) -> Catalogue:
+    first = read_catalogue().rows[0]
+    calibration = first.calibration.model_copy(update={"scale": 1.0, "bias": 0.0})
+    found: list[ModelRow] = [first.model_copy(update={"id": name, "calibration": calibration}) for name in names]
+    return Catalogue(tuple(found), VerdictRow())
+
+
+def analyze(extractor: Handle, detectors: dict[str, Handle], model: str = "", timeout_s: float = 5.0) -> Verdict:
+    router = EnsembleRouter(
+        extractor,  # type: ignore[arg-type]
+        detectors,  # type: ignore[arg-type]
+        rows(*detectors),
+        "ensemble",
+        timeout_s,
+    )
+    return asyncio.run(router.analyze(MEDIA, model))
+
+
+def statuses(verdict: Verdict) -> dict[str, str]:
+    return {report.id: report.status for report in verdict.detectors}
+
+
+def test_equal_views_are_extracted_once() -> None:
+    asked = []
+
+    async def answer(media: Any, sha256: str, views: tuple[View, ...]) -> ExtractedViews:
+        asked.append(views)
+        return await extracted(media, sha256, views)
+
+    verdict = analyze(Handle(answer), {"a": Handle(scored), "b": Handle(scored)})
+    assert [len(views) for views in asked] == [1]
+    assert statuses(verdict) == {"a": "ok", "b": "ok"}
+    assert verdict.verdict == "FAKE"
+
+
+def test_a_named_model_is_never_replaced_by_another() -> None:
+    detectors = {"a": Handle(scored), "b": Handle(scored)}
+    verdict = analyze(Handle(extracted), detectors, "b")
+    assert (detectors["a"].calls, detectors["b"].calls) == (0, 1)
+    assert (verdict.mode, verdict.model) == ("single", "b")
+
+
+def test_an_unknown_model_is_refused_before_anything_is_extracted() -> None:
+    extractor = Handle(extracted)
+    with pytest.raises(UnknownModel):
+        analyze(extractor, {"a": Handle(scored)}, "z")
+    assert extractor.calls == 0
+
+
+def test_a_detector_that_fails_is_named_and_the_others_stand() -> None:
+    verdict = analyze(Handle(extracted), {"a": Handle(scored), "b": Handle(raising(*[RuntimeError("x")] * 9))})
+    assert statuses(verdict) == {"a": "ok", "b": "failed"}
+    assert verdict.degraded
+    assert verdict.verdict == "FAKE"
+
+
+def test_a_detector_that_hangs_is_late() -> None:
+    async def hang(_: Any) -> Scored:
+        await asyncio.sleep(60)
+        return SCORED
+
+    verdict = analyze(Handle(extracted), {"a": Handle(scored), "b": Handle(hang)}, timeout_s=0.05)
+    assert statuses(verdict) == {"a": "ok", "b": "late"}
+    assert verdict.degraded
+
+
+def test_a_detector_whose_replica_died_is_asked_again() -> None:
+    detector = Handle(raising(RayActorError()))
+    assert statuses(analyze(Handle(extracted), {"a": detector})) == {"a": "ok"}
+    assert detector.calls == 2
+
+
+def test_views_that_died_with_their_extractor_are_extracted_again() -> None:
+    extractor = Handle(extracted)
+    verdict = analyze(extractor, {"a": Handle(raising(ObjectLostError("ref", None, "")))})
+    assert extractor.calls == 2
+    assert statuses(verdict) == {"a": "ok"}
+    assert not verdict.degraded
+
+
+def test_an_extractor_that_dies_twice_on_a_file_is_not_asked_a_third_time() -> None:
+    extractor = Handle(raising(*[RayActorError()] * 9))
+    with pytest.raises(DecoderCrashed):
+        analyze(extractor, {"a": Handle(scored)})
+    assert extractor.calls == ensemble_router.EXTRACTOR_ATTEMPTS == 2
+
+
+def test_a_view_without_a_clip_asks_no_detector() -> None:
+    async def nothing(media: Any, sha256: str, views: tuple[View, ...]) -> ExtractedViews:
+        found = await extracted(media, sha256, views)
+        return ExtractedViews(Extraction(FACES.media, (), Timings()), found.refs, tuple(True for _ in views))
+
+    detector = Handle(scored)
+    verdict = analyze(Handle(nothing), {"a": detector})
+    assert detector.calls == 0
+    assert statuses(verdict) == {"a": "not_applicable"}
+    assert (verdict.verdict, verdict.degraded) == ("UNDETERMINED", False)
+    assert verdict.reason.startswith("no face")
