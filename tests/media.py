@@ -3,6 +3,7 @@
 from __future__ import annotations  # PyAV's classes are generic to the type checker only
 
 import io
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -119,6 +120,15 @@ def sound_only(samples: Samples, container: str = "mp4", codec: str = "aac", rat
 def variable_rate(times_ms: Sequence[int], container: str = "mp4") -> bytes:
     """A clip whose frames are shown at these times."""
     return clip(len(times_ms), coding=Coding(container=container, b_frames=2), times_ms=times_ms)
+
+
+def trimmed(start: int, frames: int) -> bytes:
+    """A clip of 40 frames at 30 per second whose edit list shows only some, as a phone's trim leaves it."""
+    data = bytearray(clip(40, coding=Coding(gop=20)))
+    entry = data.index(b"elst") + 12
+    ticks = 512  # the muxer's time base is 1/15360 s; the edit list's is 1/1000 s
+    data[entry : entry + 8] = struct.pack(">Ii", round(frames / 30 * 1000), start * ticks)
+    return bytes(data)
 
 
 def interlaced(frames: int = 12, width: int = 320, height: int = 192) -> bytes:

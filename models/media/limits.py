@@ -32,7 +32,7 @@ class Limits:
         max_fps: frames divided by duration (TooManyFrames). Slow-motion phones write 120 or 240 and play at 30;
             above it are time bombs, whose timestamps say a million frames a second.
         max_frames_total: in the file, read or not (TooManyFrames). `max_duration_s` at `max_fps`.
-        max_frames_analysed: handed out for one request (ValueError: it is the caller's mistake).
+        max_frames_analysed: wanted by one view (ValueError: it is the caller's mistake).
         max_streams: tracks of any kind (TooManyFrames). Broadcast files have up to ten.
         wall_s: waiting for the child (DecoderTimeout). Time in which the child waits for us is not counted.
         cpu_s: processor time of the child (DecoderTimeout). The kernel's backstop for `wall_s`, over all its threads.

@@ -33,6 +33,7 @@ class Pictures:
         self._position_of = {int(pts): position for position, pts in enumerate(walk.index.pts)}
         order = walk.index.display_order()
         self._number_of = {int(walk.index.pts[position]): number for number, position in enumerate(order)}
+        self._size = _coded_pixels(media)
         self._pixels_left = media.limits.max_decoded_pixels
         self.decoded = 0
         self.missing = 0
@@ -52,7 +53,9 @@ class Pictures:
         for run in runs if len(runs) > 1 or (runs and runs[0].first) else ():
             yield from self._strict(run, left)
             if left and left[0] <= run.indices[-1]:
-                break
+                if self._affordable(runs[-1].last + 1):
+                    break
+                self._give_up(run, left)
         if left:
             yield from self._lenient(left, runs[-1].last)
 
@@ -147,9 +150,22 @@ class Pictures:
             limit = self._media.limits.max_decoded_pixels
             raise TooManyPixels(f"More than {limit / 1e9:.1f} billion pixels had to be decoded.")
 
+    def _affordable(self, pictures: int) -> bool:
+        return pictures * self._size <= self._pixels_left
+
+    def _give_up(self, run: Run, left: deque[int]) -> None:
+        """Starting over would cost more than is allowed: the rest of this run is missing."""
+        while left and left[0] <= run.indices[-1]:
+            left.popleft()
+            self.missing += 1
+
     def _check_cost(self, runs: tuple[Run, ...]) -> None:
-        context = self._media.require_video().codec_context
-        pixels = sum(run.cost for run in runs) * context.width * context.height
-        if pixels > self._pixels_left:
+        cost = sum(run.cost for run in runs)
+        if not self._affordable(cost):
             accepted = f"Accepted: up to {self._pixels_left / 1e9:.1f}: send a shorter part or smaller pictures."
-            raise TooManyPixels(f"{pixels / 1e9:.1f} billion pixels would have to be decoded.", accepted)
+            raise TooManyPixels(f"{cost * self._size / 1e9:.1f} billion pixels would have to be decoded.", accepted)
+
+
+def _coded_pixels(media: Media) -> int:
+    context = media.video.codec_context if media.video is not None else None
+    return 0 if context is None else context.width * context.height

@@ -43,10 +43,10 @@ def test_sound_comes_as_16_khz_mono_at_the_fixed_level(make: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "container", [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus")]
+    ("container", "codec"), [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus")]
 )
-def test_a_recording_without_pictures_is_read_when_none_are_wanted(container: tuple[str, str]) -> None:
-    data = media.sound_only(media.tone(1), *container)
+def test_a_recording_without_pictures_is_read_when_none_are_wanted(container: str, codec: str) -> None:
+    data = media.sound_only(media.tone(1), container, codec)
     with read_in_process(data, Request(audio=True)) as stream:
         samples = stream.audio()
     assert samples is not None

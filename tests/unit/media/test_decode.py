@@ -105,6 +105,13 @@ def test_times_start_at_zero_when_the_file_starts_later() -> None:
     assert 0.3 < stream.probe.duration_s <= 0.4
 
 
+def test_a_trimmed_clip_shows_what_its_edit_list_shows() -> None:
+    with read_in_process(media.trimmed(5, 10), ALL) as stream:
+        frames = [(media.number_in(frame.pixels), round(frame.t_s * 30)) for frame in stream.frames()]
+    assert frames[:9] == [(5 + number, number) for number in range(9)]
+    assert len(frames) in {9, 10}  # the edit list counts in milliseconds
+
+
 @pytest.mark.parametrize("size", [(161, 97), (33, 17), (2, 2)])
 def test_odd_sizes_keep_every_pixel(size: tuple[int, int]) -> None:
     picture = np.full((size[1], size[0], 3), 128, np.uint8)
@@ -196,6 +203,14 @@ def test_a_broken_picture_is_skipped_and_counted() -> None:
     with read_in_process(data, ALL) as stream:
         numbers = [frame.index for frame in stream.frames()]
     assert numbers == [number for number in range(60) if number != 30]
+    assert stream.report.frames_broken == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_decoded_pixels=160 * 96 * 30)], ids=["ample", "tight"])
+def test_a_broken_picture_among_sparse_ones_costs_only_itself(limits: Limits) -> None:
+    data = _without_jpeg_header(clip(60, coding=Coding("mov", "mjpeg", pix_fmt="yuvj420p")), 30)
+    with read_in_process(data, Request(counts=(3,)), limits) as stream:
+        assert [media.number_in(frame.pixels) for frame in stream.frames()] == [0, 59]
     assert stream.report.frames_broken == 1
 
 
