@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.media.limits import SAMPLE_RATE_HZ
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -76,11 +74,6 @@ class Sound:
     """A block of the sound track: `(S,)` float32 mono at 16 kHz, valid until the next block is asked for."""
 
     samples: NDArray[np.float32]
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return len(self.samples) / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,12 @@ class Pictures:
     def _numbered(self, packets: Iterable[tuple[int, Packet[VideoStream]]], last: int) -> Iterator[Numbered]:
         """Decode up to a position, then drain. A frame is known by its timestamp, or else by being counted."""
         for count, frame in enumerate(self._decoded(packets, last)):
-            number = self._number_of.get(frame.pts if frame.pts is not None else -1)
-            if not self._index.exact:
-                number = count
+            number = count if not self._index.exact else self._known(frame.pts)
             if number is not None and not frame.is_corrupt:
                 yield number, frame
+
+    def _known(self, pts: int | None) -> int | None:
+        return None if pts is None else self._number_of.get(pts)
 
     def _decoded(self, packets: Iterable[tuple[int, Packet[VideoStream]]], last: int) -> Iterator[VideoFrame]:
         video = self._media.require_video()

@@ -62,12 +62,18 @@ class _Zygote:
         message, fds, _, _ = socket.recv_fds(self._control, child.MESSAGE_BYTES, 3)
         if not message:
             return False
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no memory or no process number left: this job fails, the others go on
+            pid = -1
         if pid == 0:
             _run_and_exit(json.loads(message), fds)
         channel = socket.socket(fileno=fds[0])
         for fd in fds[1:]:
             os.close(fd)
+        if pid < 0:
+            self._farewell(channel, 1)
+            return True
         self._jobs[channel.fileno()] = pid, channel
         # No event asked for: only the hang-up is reported, when the parent has closed its end.
         self._poll.register(channel, 0)
