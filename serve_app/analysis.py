@@ -42,12 +42,14 @@ def remote(url: str, key: str) -> Analyst:
     return client.analyze
 
 
-def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer) -> bool:
+def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err: Console) -> bool:
     """Analyse each file and show what came of it; whether any failed. One bad file fails alone."""
     failed = False
     for path in files:
         try:
-            show(path, analyst(path, model))
+            with err.status(f"Analysing {escape(str(path))} ..."):
+                result = analyst(path, model)
+            show(path, result)
         except UnknownModel:
             raise
         except (UnmaskError, ServiceError) as error:

@@ -60,7 +60,7 @@ def analyze(
 
     def run() -> None:
         analyst = analysis.remote(url, key or _own_key()) if url else analysis.local()
-        failed = analysis.run(files, model, analyst, analysis.printer(as_json, out, err))
+        failed = analysis.run(files, model, analyst, analysis.printer(as_json, out, err), err)
         if failed:
             raise typer.Exit(EXIT_NOT_ANALYSED)
 
@@ -92,12 +92,12 @@ def list_models(as_json: JsonFlag = False) -> None:
 @app.command()
 def settings() -> None:
     """Every setting: name, value in force, help."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from serve_app.settings import Settings, read_settings
 
     def run() -> None:
-        table = Table("environment variable", "value", "help")
+        table = Table(Column("environment variable", no_wrap=True), Column("value", overflow="fold"), "help")
         values = read_settings()
         for name, info in Settings.model_fields.items():
             table.add_row(f"UNMASK_{name.upper()}", str(getattr(values, name)), info.description or "")
