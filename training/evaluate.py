@@ -33,7 +33,7 @@ LEVELS = {
 SEED = 20261121
 VIEWS = 8  # per clip; half of what serving takes, since views of one still differ less than frames
 RESAMPLES = 1000  # bootstrap, over persons
-REAL_WEIGHT = 2.0  # in the calibration: a real face called fake costs more than a forgery missed
+REAL_WEIGHT = 3.0  # in the calibration: a real face called fake costs more than a forgery missed
 FAKE_ABOVE = 0.5
 
 Sides = tuple[NDArray[np.float64], NDArray[np.float64]]  # of reals, of forgeries
