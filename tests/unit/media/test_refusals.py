@@ -1,7 +1,6 @@
 """Hostile and unfit media: each cause has its own named error, and says so before much work is done."""
 
 import pickle
-import time
 from collections.abc import Callable
 
 import pytest
@@ -39,14 +38,12 @@ REFUSALS: dict[str, tuple[Callable[[], bytes], type[errors.MediaError], str]] = 
 
 
 @pytest.mark.parametrize(("make", "error", "names"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_unfit_media_is_refused_by_name_within_a_second(
+def test_unfit_media_is_refused_by_name(
     make: Callable[[], bytes], error: type[errors.MediaError], names: str
 ) -> None:
     data = make()
-    started = time.perf_counter()
     with pytest.raises(error, match=names) as refusal, read_in_process(data, Request(counts=(16,))) as stream:
         list(stream.frames())
-    assert time.perf_counter() - started < 1
     assert pickle.loads(pickle.dumps(refusal.value)).detail == refusal.value.detail  # noqa: S301 (our own)
 
 
