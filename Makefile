@@ -26,7 +26,7 @@ clean:
 
 # pip says for itself what it downloads; the first time this takes a few minutes.
 $(VENV)/.installed-run: pyproject.toml
-	@echo "Setting up: about 1 GB of packages, once. This takes a few minutes."
+	@echo "Setting up: about 1 GB of packages (more if pip takes PyTorch with CUDA), once. This takes a few minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --editable .
 	@touch $@

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, replace
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 from ray import serve
 
@@ -34,9 +35,10 @@ class Detector:
         from models.detectors.catalogue import load_detector  # noqa: PLC0415
 
         torch.set_num_threads(threads or min(MAX_THREADS, len(os.sched_getaffinity(0))))
-        if device == "cuda" and row.share.num_gpus:
+        if device == "cuda":
             # Ray's GPU fractions are bookkeeping only; this makes the share a limit.
-            torch.cuda.set_per_process_memory_fraction(row.share.num_gpus)
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)  # type: ignore[no-untyped-call]
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._torch = torch
         self._device = device
         self._rows_per_pass = row.share.batch_frames

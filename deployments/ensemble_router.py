@@ -13,13 +13,14 @@ import ray
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.detector import Scored
 from deployments.frame_extractor import ExtractedViews
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue, ModelRow
-from models.errors import DecoderCrashed, UnmaskError
+from models.errors import DecoderCrashed, Overloaded, UnmaskError
 from models.extraction import nothing_to_see
 from models.fusion import Outcome, fuse
 from models.types import Verdict, View
@@ -95,12 +96,17 @@ class EnsembleRouter:
             )
         except RayActorError as error:
             raise DecoderCrashed("the process that reads media died twice on this file.") from error
+        except BackPressureError:
+            raise Overloaded("as many clips wait to be decoded as are accepted.", "Try again later.") from None
         return extracted
 
     async def _score_all(
         self, rows: Sequence[ModelRow], views: tuple[View, ...], extracted: ExtractedViews
     ) -> Sequence[Outcome]:
-        return await asyncio.gather(*(self._score(row, extracted, views.index(row.view.view())) for row in rows))
+        outcomes = await asyncio.gather(*(self._score(row, extracted, views.index(row.view.view())) for row in rows))
+        if any(outcome.why == BUSY for outcome in outcomes) and not any(outcome.scores for outcome in outcomes):
+            raise Overloaded("as many clips wait for the detectors as are accepted.", "Try again later.")
+        return outcomes
 
     async def _score(self, row: ModelRow, extracted: ExtractedViews, index: int) -> Outcome:
         """One detector's outcome. Its failure is its own: the others' answers stand."""
@@ -115,13 +121,16 @@ class EnsembleRouter:
             return Outcome(row, "late", why=f"no answer within {self._detector_timeout_s:g} s")
         except ObjectLostError:
             return Outcome(row, "failed", why=VIEWS_LOST)
-        except (RayError, UnmaskError, RuntimeError, ValueError) as error:
+        except BackPressureError:
+            return Outcome(row, "failed", why=BUSY)
+        except (RayError, RayServeException, UnmaskError, RuntimeError, ValueError) as error:
             LOGGER.exception("detector %s failed", row.id)
             return Outcome(row, "failed", why=type(error).__name__)
         return Outcome(row, "ok", scored.scores, device=scored.device, gpu_memory_bytes=scored.gpu_memory_bytes)
 
 
 VIEWS_LOST = "the views were lost with the replica that made them"
+BUSY = "busy: as many clips wait for it as are accepted"
 
 
 def store(media: bytes) -> MediaRef:

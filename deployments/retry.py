@@ -36,8 +36,21 @@ async def call(method: Remote, *args: Any, attempts: int) -> Any:
     """
     for attempt in range(1, attempts):
         try:
-            return await method.remote(*args)
+            return await _answer(method, *args)
         except RayActorError as error:
             LOGGER.warning("a replica died, attempt %d of %d: %s", attempt, attempts, type(error).__name__)
             await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-    return await method.remote(*args)
+    return await _answer(method, *args)
+
+
+async def _answer(method: Remote, *args: Any) -> Any:
+    """Await a call; when our own work is cancelled or times out, the work behind the call is stopped too.
+
+    Serve does that by itself only when an HTTP client goes away, not for `asyncio.timeout`.
+    """
+    response = method.remote(*args)
+    try:
+        return await response
+    except asyncio.CancelledError:
+        response.cancel()
+        raise

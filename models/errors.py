@@ -12,6 +12,7 @@
     |   +-- DecoderTimeout        the confined child passed its wall-clock or CPU limit
     |   +-- DecoderOutOfMemory    the confined child passed its memory limit
     +-- Cancelled                 the caller went away
+    +-- Overloaded                there is as much to do as is accepted; later it may pass
     +-- CatalogueError            configs/models.yaml is wrong; the row and key are named
     +-- UnknownModel              no row of the catalogue has that id
     +-- WeightsError              weights are missing, altered, or do not fit their architecture
@@ -118,6 +119,12 @@ class Cancelled(UnmaskError):
     """The caller went away; the work was stopped."""
 
     code = "cancelled"
+
+
+class Overloaded(UnmaskError):
+    """There is as much to do as is accepted; the same request may pass later."""
+
+    code = "busy"
 
 
 class CatalogueError(UnmaskError):

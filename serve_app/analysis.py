@@ -64,7 +64,7 @@ def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err:
 def printer(as_json: bool, out: Console, err: Console) -> Printer:
     """JSON lines if asked for or if standard output is not a terminal, else words."""
     if as_json or not out.is_terminal:
-        return lambda path, result: out.print(json_line(path, result), markup=False, highlight=False, soft_wrap=True)
+        return lambda path, result: print(json_line(path, result), file=out.file, flush=True)
     return lambda path, result: in_words(path, result, out if isinstance(result, VerdictBody) else err)
 
 

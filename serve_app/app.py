@@ -11,11 +11,13 @@ from deployments.frame_extractor import FrameExtractor
 from models.detectors.catalogue import ROOT, Catalogue, ModelRow, read_catalogue, weights_path
 from serve_app.auth import digest
 from serve_app.ingress import Ingress
-from serve_app.profile import BuildArgs, check_profile
+from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.settings import Settings, read_settings
 
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
 MAX_QUEUED = 64
+# Probes, facts and refusals that an ingress replica answers beside the analyses.
+CHEAP_REQUESTS = 64
 
 
 def build(args: BuildArgs) -> Application:
@@ -30,9 +32,9 @@ def build(args: BuildArgs) -> Application:
         ProfileError: the profile has keys that Ray does not know.
         WeightsError: a detector's weights are missing or altered.
     """
-    if args.profile:
-        check_profile(ROOT / args.profile)
+    profile = check_profile(ROOT / args.profile)
     settings, catalogue = checked_configuration()
+    _check_patience(profile, settings)
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits())
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
@@ -46,7 +48,7 @@ def build(args: BuildArgs) -> Application:
         ray_actor_options={"num_cpus": 0.1},
     )(EnsembleRouter).bind(extractor, detectors, catalogue, settings.default_model, settings.detector_timeout_s)
     ingress = serve.deployment(
-        max_ongoing_requests=settings.max_concurrent_requests,
+        max_ongoing_requests=settings.max_concurrent_requests + settings.max_waiting_requests + CHEAP_REQUESTS,
         max_queued_requests=MAX_QUEUED,
         ray_actor_options={"num_cpus": 0.1},
     )(Ingress)
@@ -64,6 +66,17 @@ def checked_configuration() -> tuple[Settings, Catalogue]:
     for row in catalogue.rows:
         weights_path(row)
     return settings, catalogue
+
+
+def _check_patience(profile: dict[str, Any], settings: Settings) -> None:
+    """Serve's proxy must wait longer than the service itself does: it gives no reason when it gives up."""
+    proxy_s = profile.get("http_options", {}).get("request_timeout_s")
+    own_s = settings.upload_timeout_s + settings.request_timeout_s
+    if proxy_s is not None and proxy_s <= own_s:
+        raise ProfileError(
+            f"http_options.request_timeout_s is {proxy_s} s.",
+            f"It must be above {own_s:g} s: the service's own limits on upload and analysis together.",
+        )
 
 
 def detector_name(model: str) -> str:

@@ -19,6 +19,7 @@ from starlette.types import Scope
 from models import errors as causes
 
 LOGGER = logging.getLogger("ray.serve")
+RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
 
 # Cause -> status and advice. Subclasses that are not listed take their parent's row.
 _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
@@ -34,6 +35,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.MediaError, 422, "Encode the file anew, for instance with ffmpeg"),
     (causes.UnknownModel, 404, "Check model name spelling"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
 )
 
 
@@ -104,6 +106,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, causes.Overloaded) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)

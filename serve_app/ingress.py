@@ -17,9 +17,8 @@ from ray.serve.handle import DeploymentHandle
 from deployments.ensemble_router import MediaRef
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue
-from models.errors import UnmaskError
+from models.errors import Overloaded, UnmaskError
 from models.types import Verdict
-from serve_app.errors import ApiError
 from serve_app.http import create_http
 from serve_app.service import DeploymentHealth
 from serve_app.settings import Settings
@@ -45,7 +44,7 @@ class GraphService:
                 self._router.analyze, MediaRef(ref, upload.sha256), model, attempts=ROUTER_ATTEMPTS
             )
         except BackPressureError:
-            raise _busy() from None
+            raise Overloaded("The service has as much to do as it accepts.", "Try again later.") from None
         except UnmaskError as error:
             raise getattr(error, "cause", error) from None
         return verdict
@@ -88,13 +87,3 @@ def deployments() -> dict[str, DeploymentHealth]:
         deployment: DeploymentHealth(overview.status.value, overview.replica_states.get(ReplicaState.RUNNING, 0))
         for deployment, overview in found.items()
     }
-
-
-def _busy() -> ApiError:
-    return ApiError(
-        503,
-        "busy",
-        "The service has as much to do as it accepts.",
-        suggestions=["Try again after the seconds in Retry-After"],
-        headers={"Retry-After": "2"},
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -28,14 +28,14 @@ class BuildArgs(BaseModel):
     """`applications[].args` of a profile.
 
     Attributes:
-        profile: path of the file itself, relative to the project, so that the builder can check it whole.
+        profile: path of the file itself, absolute or relative to the project, so that the builder can check it whole.
         device: `cpu`, or `cuda` to give each detector its GPU share from the catalogue.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    profile: str = ""
-    device: str = "cpu"
+    profile: str
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 # Parts that Ray's schemas type as plain dicts.

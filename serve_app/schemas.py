@@ -163,7 +163,18 @@ class ModelBody(Body):
     architecture: str
     summary: str
     licence: str
+    sha256: str
+    view: dict[str, float | str]
+    calibration: dict[str, float]
+    weight: float
     measured: list[str]
+
+
+class VerdictBounds(Body):
+    """REAL below the one, FAKE above the other, UNDETERMINED between."""
+
+    real_below: float
+    fake_above: float
 
 
 class RootBody(Body):
@@ -175,6 +186,7 @@ class RootBody(Body):
     available_models: list[str]
     default_model: str
     models: list[ModelBody]
+    verdict: VerdictBounds
     limits: dict[str, float]
     documentation: str
 

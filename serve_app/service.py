@@ -17,8 +17,8 @@ class DeploymentHealth:
 
     @property
     def ready(self) -> bool:
-        """Whether it can take requests."""
-        return self.status == "HEALTHY"
+        """Whether it can take requests: it has a replica, or was scaled to zero on purpose. Scaling is no outage."""
+        return self.status != "DEPLOY_FAILED" and (self.replicas > 0 or self.status == "HEALTHY")
 
 
 class Service(Protocol):

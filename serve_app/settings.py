@@ -26,7 +26,7 @@ class SettingsError(UnmaskError):
 
 
 def _names(name: str, *older: str) -> AliasChoices:
-    return AliasChoices(f"UNMASK_{name}".upper(), *older, name)
+    return AliasChoices(f"UNMASK_{name}".upper(), *older)
 
 
 class Settings(BaseSettings):
@@ -57,9 +57,17 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             validation_alias=_names("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
-            description="requests an ingress replica works on at once; more wait, then get 503",
+            description="analyses an ingress replica works on at once",
         ),
     ] = 16
+    max_waiting_requests: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("max_waiting_requests"),
+            description="analyses that wait at an ingress replica; the next gets 503",
+        ),
+    ] = 64
     request_timeout_s: Annotated[
         float,
         Field(

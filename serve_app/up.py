@@ -18,7 +18,6 @@ from rich.console import Console
 from models.detectors.catalogue import ROOT
 from models.errors import UnmaskError
 from serve_app import analysis
-from serve_app.app import checked_configuration
 from serve_app.auth import new_key
 from serve_app.client import Client, ServiceError
 from serve_app.profile import check_profile
@@ -27,7 +26,7 @@ from serve_app.settings import ENV_FILE, read_settings
 STATE_FILE = ROOT / ".unmask" / "up.json"
 START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
 STOP_TIMEOUT_S = 60.0
-LOGICAL_CPUS = 4  # what the graph's replicas add up to at most; they share whatever cores there are
+LOGICAL_CPUS = 4  # at least, however few cores there are: what a profile's replicas may add up to
 
 
 class UpError(UnmaskError):
@@ -38,15 +37,21 @@ class UpError(UnmaskError):
 
 def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> None:
     """Start the service, show its address and key, analyse a sample, and wait for Ctrl-C or `down`."""
-    content = check_profile(profile if profile.exists() else ROOT / profile)
+    profile = profile if profile.exists() else ROOT / profile
+    content = check_profile(profile)
+    for application in content["applications"]:
+        application["args"]["profile"] = str(profile.resolve())  # a copied file may still name its original
     http = content.setdefault("http_options", {})
     http["port"] = port or http.get("port", 8000)
     url = f"http://localhost:{http['port']}"
     key = ensure_key(out)
     if running := running_pid():
-        out.print(f"Already running (process {running}).")
+        out.print(f"Already running (process {running}), with the profile and port it was started with.")
+        wait_until_ready(url_of_running(), key, out)
         greet(url_of_running(), key, sample, out)
         return
+    from serve_app.app import checked_configuration  # imports Ray: takes a second, and `down` needs none of it
+
     checked_configuration()
     refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
     started = time.monotonic()
@@ -81,10 +86,12 @@ def ensure_key(out: Console) -> str:
     """The API key in force; writes a random one to `.env`, readable by its owner only, if there is none."""
     settings = read_settings()
     if settings.api_key is None:
-        created = not ENV_FILE.exists()
+        before = ENV_FILE.read_text("utf-8") if ENV_FILE.exists() else ""
         with os.fdopen(os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
-            file.write(f"API_KEY={new_key()}\n")
-        out.print(f"Wrote a new API key to {ENV_FILE}." if created else f"Added an API key to {ENV_FILE}.")
+            os.fchmod(file.fileno(), 0o600)
+            torn = bool(before) and not before.endswith("\n")
+            file.write("\n" * torn + f"API_KEY={new_key()}\n")
+        out.print(f"Wrote a new API key to {ENV_FILE}." if not before else f"Added an API key to {ENV_FILE}.")
         settings = read_settings()
     return settings.required_key()
 
@@ -109,9 +116,26 @@ def url_of_running() -> str:
     return str(json.loads(STATE_FILE.read_text("utf-8"))["url"])
 
 
+def wait_until_ready(url: str, key: str, out: Console) -> None:
+    """Wait for a service that another process is starting; raises `UpError` if it never gets ready."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with out.status(f"Waiting for {url} ..."), Client(url, key) as client:
+        while time.monotonic() < deadline:
+            try:
+                client.health()
+            except ServiceError:
+                time.sleep(0.5)
+            else:
+                return
+    raise UpError(f"{url} did not get ready within {START_TIMEOUT_S:g} s.")
+
+
 def refuse_taken_port(host: str, port: int) -> None:
     """Serve would share a taken port silently (SO_REUSEPORT): half of the requests would go to the other program."""
     with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections that linger from before are no hindrance
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -167,7 +191,7 @@ def ray_running(out: Console) -> Iterator[None]:
 
         ray.init(
             address="local",
-            num_cpus=LOGICAL_CPUS,
+            num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from models.detectors.catalogue import ENSEMBLE, Catalogue
 from models.errors import UnmaskError
@@ -24,7 +25,9 @@ from serve_app.schemas import (
 from serve_app.settings import Settings
 from serve_app.uploads import receive
 
-router = APIRouter(prefix="/analyze", tags=["analyze"])
+# The middleware checks the key; these two only tell the documentation how it is sent.
+KEYS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
+router = APIRouter(prefix="/analyze", tags=["analyze"], dependencies=KEYS)
 
 ROLLING_FRAMES = 10  # the older service's rolling window
 ModelName = Annotated[str, Query(description="a model's id, or `ensemble`; by default the service's default model")]
@@ -50,7 +53,7 @@ FORM = {
     }
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemBody, "description": what}
+    status: {"content": {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}, "description": what}
     for status, what in (
         (400, "the form or the file is empty or malformed"),
         (401, "the key is missing or wrong"),
@@ -92,17 +95,19 @@ async def _answer(request: Request, model: str) -> dict[str, Any]:
     catalogue: Catalogue = request.app.state.catalogue
     if model:
         _known(catalogue, model)  # before the body is read: a misspelt name should not cost an upload
-    upload = await receive(request, settings.max_upload_bytes, settings.upload_timeout_s)
-    with upload.file:
-        model = model or upload.fields.get("model") or upload.fields.get("model_name") or settings.default_model
-        _known(catalogue, model)
-        try:
-            async with asyncio.timeout(settings.request_timeout_s):
-                verdict = await request.app.state.service.analyze(upload, model)
-        except TimeoutError:
-            raise _too_slow(settings.request_timeout_s) from None
-        except UnmaskError as error:
-            raise from_cause(error, catalogue.ids) from error
+    try:
+        async with request.app.state.admission.turn():
+            upload = await receive(request, settings.max_upload_bytes, settings.upload_timeout_s)
+            with upload.file:
+                named = upload.fields.get("model") or upload.fields.get("model_name")
+                model = model or named or settings.default_model
+                _known(catalogue, model)
+                async with asyncio.timeout(settings.request_timeout_s):
+                    verdict = await request.app.state.service.analyze(upload, model)
+    except TimeoutError:
+        raise _too_slow(settings.request_timeout_s) from None
+    except UnmaskError as error:
+        raise from_cause(error, catalogue.ids) from error
     total_s = time.monotonic() - started
     verdict = replace(verdict, timings=replace(verdict.timings, receive_s=upload.receive_s, total_s=total_s))
     return {

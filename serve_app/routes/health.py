@@ -1,11 +1,12 @@
 """`GET /` and `GET /health`: what the service is, and whether it is ready. Both are open, for probes."""
 
+from dataclasses import asdict
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 
-from models.detectors.catalogue import Catalogue
-from serve_app.schemas import DeploymentBody, HealthBody, ModelBody, RootBody
+from models.detectors.catalogue import Catalogue, ModelRow
+from serve_app.schemas import DeploymentBody, HealthBody, ModelBody, RootBody, VerdictBounds
 from serve_app.service import DeploymentHealth
 from serve_app.settings import Settings
 
@@ -24,9 +25,8 @@ async def root(request: Request) -> RootBody:
         status="ok" if ready else "starting",
         available_models=list(catalogue.ids),
         default_model=settings.default_model,
-        models=[
-            ModelBody.model_validate({**row.model_dump(), "measured": list(row.measured)}) for row in catalogue.rows
-        ],
+        models=[_model(row) for row in catalogue.rows],
+        verdict=VerdictBounds(**catalogue.verdict.model_dump()),
         limits=limits(settings),
         documentation="/docs",
     )
@@ -50,15 +50,20 @@ async def health(request: Request, response: Response) -> HealthBody:
 
 
 def limits(settings: Settings) -> dict[str, float]:
-    """The limits a client can run into."""
+    """The limits a client can run into: on requests, and on media."""
     names = (
         "max_upload_bytes",
-        "max_pixels",
-        "max_duration_s",
+        "upload_timeout_s",
         "request_timeout_s",
+        "detector_timeout_s",
         "max_concurrent_requests",
+        "max_waiting_requests",
     )
-    return {name: getattr(settings, name) for name in names}
+    return {**{name: getattr(settings, name) for name in names}, **asdict(settings.limits())}
+
+
+def _model(row: ModelRow) -> ModelBody:
+    return ModelBody.model_validate({**row.model_dump(mode="json"), "sha256": row.weights.sha256})
 
 
 def _ready(deployments: dict[str, DeploymentHealth]) -> bool:

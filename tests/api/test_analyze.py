@@ -84,6 +84,7 @@ def test_an_unknown_model_in_the_form_is_404(client: TestClient) -> None:
         (causes.DecoderTimeout, 422),
         (causes.DecoderOutOfMemory, 422),
         (causes.WeightsError, 503),
+        (causes.Overloaded, 503),
     ],
 )
 def test_each_cause_has_its_status_code_and_message(

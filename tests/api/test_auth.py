@@ -72,7 +72,7 @@ def test_a_key_under_32_characters_is_refused_at_start(monkeypatch: pytest.Monke
 
 def test_a_service_without_a_key_does_not_start() -> None:
     with pytest.raises(UnmaskError, match="API_KEY is not set"):
-        Settings(_env_file=None, api_key=None).required_key()  # type: ignore[call-arg]
+        Settings(_env_file=None, API_KEY=None).required_key()  # type: ignore[call-arg]
 
 
 def test_a_new_key_is_long_enough_and_never_the_same() -> None:
@@ -81,7 +81,7 @@ def test_a_new_key_is_long_enough_and_never_the_same() -> None:
 
 
 def test_the_key_does_not_show_in_the_settings() -> None:
-    assert KEY not in repr(Settings(_env_file=None, api_key=SecretStr(KEY)))  # type: ignore[call-arg]
+    assert KEY not in repr(Settings(_env_file=None, API_KEY=SecretStr(KEY)))  # type: ignore[call-arg]
 
 
 def test_only_a_digest_is_kept(anonymous: TestClient) -> None:

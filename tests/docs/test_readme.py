@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.service import Running
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"(?P<skip><!-- not run: .+? -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 BLOCKS = [match for match in BLOCK.finditer(README) if match["language"] in {"bash", "python"}]
+KEY_LINE = "set -a; source .env; set +a"
 RUN = [match for match in BLOCKS if not match["skip"]]
 
 
@@ -35,13 +37,14 @@ def test_a_block_of_the_readme_runs_as_written(block: re.Match[str], running: Ru
         .replace("http://localhost:8000", running.url)
         .replace("localhost:8000", running.url.removeprefix("http://"))
     )
-    command = (
-        [sys.executable, "-c", code] if block["language"] == "python" else ["bash", "-euo", "pipefail", "-c", code]
-    )
+    if block["language"] == "python":
+        code = f"{sys.executable} -c {shlex.quote(code)}"
+    # The key comes the way the README says: every block runs in a shell that ran the first block's first line.
+    command = ["bash", "-euo", "pipefail", "-c", f"{KEY_LINE}\n{code}"]
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "API_KEY": running.key},
+        env={name: value for name, value in os.environ.items() if name != "API_KEY"},
         capture_output=True,
         text=True,
         timeout=180,
@@ -50,6 +53,10 @@ def test_a_block_of_the_readme_runs_as_written(block: re.Match[str], running: Ru
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert '"code":' not in done.stdout, "an error was answered"
+
+
+def test_the_readme_says_how_to_get_the_key() -> None:
+    assert RUN[0]["code"].startswith(KEY_LINE)
 
 
 def test_most_blocks_are_run() -> None:

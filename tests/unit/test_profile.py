@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from models.detectors.catalogue import ROOT, read_catalogue
-from serve_app.app import detector_name
-from serve_app.profile import ProfileError, check_profile
+from serve_app.app import build, detector_name
+from serve_app.profile import BuildArgs, ProfileError, check_profile
+from serve_app.up import LOGICAL_CPUS
 
 PROFILES = sorted((ROOT / "configs" / "serve").glob("*.yaml"))
 GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor"}
@@ -24,6 +26,32 @@ def test_every_deployment_of_a_profile_is_in_the_graph(path: Path) -> None:
     (application,) = check_profile(path)["applications"]
     known = GRAPH | {detector_name(model) for model in read_catalogue().ids}
     assert {deployment["name"] for deployment in application["deployments"]} <= known
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_a_profile_fits_the_cpus_that_unmask_up_gives_it(path: Path) -> None:
+    (application,) = check_profile(path)["applications"]
+    shares = {"Ingress": 0.1, "EnsembleRouter": 0.1, "Detector-mobilenet-sbi-v1": 0.25}  # as build() sets them
+    replicas = dict.fromkeys(shares, 1)
+    for deployment in application["deployments"]:
+        shares[deployment["name"]] = deployment["ray_actor_options"]["num_cpus"]
+        replicas[deployment["name"]] = deployment.get("num_replicas", 1)
+    assert sum(shares[name] * replicas[name] for name in shares) <= LOGICAL_CPUS
+
+
+def test_a_device_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValidationError, match="device"):
+        BuildArgs(profile="x.yaml", device="gpu")  # type: ignore[arg-type]
+
+
+def test_a_proxy_less_patient_than_the_service_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content: Any = yaml.safe_load((ROOT / "configs/serve/local.yaml").read_text("utf-8"))
+    content["http_options"]["request_timeout_s"] = 400
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    monkeypatch.setenv("API_KEY", "k" * 40)
+    with pytest.raises(ProfileError, match="above 420 s"):
+        build(BuildArgs(profile=str(file)))
 
 
 @pytest.mark.parametrize(

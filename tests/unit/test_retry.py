@@ -14,7 +14,10 @@ class Flaky:
     def __init__(self, deaths: int, error: Exception | None = None) -> None:
         self.deaths, self.error, self.calls = deaths, error, 0
 
-    async def remote(self, *args: Any) -> Any:
+    def remote(self, *args: Any) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(self._answer(*args))
+
+    async def _answer(self, *args: Any) -> Any:
         self.calls += 1
         if self.calls <= self.deaths:
             raise RayActorError

@@ -8,13 +8,15 @@ from typing import Any, Self
 import numpy as np
 import pytest
 from ray.exceptions import ObjectLostError, RayActorError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from deployments import ensemble_router
 from deployments.detector import Scored
 from deployments.ensemble_router import EnsembleRouter, MediaRef
 from deployments.frame_extractor import ExtractedViews
 from models.detectors.catalogue import Catalogue, ModelRow, VerdictRow, read_catalogue
-from models.errors import DecoderCrashed, UnknownModel
+from models.errors import DecoderCrashed, Overloaded, UnknownModel
 from models.extraction import Extraction
 from models.types import ClipScore, MediaFacts, Timings, Track, Verdict, View
 
@@ -33,6 +35,7 @@ class Handle:
 
     answer: Callable[..., Awaitable[Any]]
     calls: int = 0
+    cancelled: int = 0
 
     def options(self, **_: Any) -> Self:
         return self
@@ -43,9 +46,23 @@ class Handle:
 
     score = extract
 
-    async def remote(self, *args: Any) -> Any:
+    def remote(self, *args: Any) -> "Response":
         self.calls += 1
-        return await self.answer(*args)
+        return Response(self, args)
+
+
+@dataclass
+class Response:
+    """Stands in for Serve's response, which goes on unless it is told to stop."""
+
+    handle: Handle
+    args: tuple[Any, ...]
+
+    def __await__(self) -> Any:
+        return self.handle.answer(*self.args).__await__()
+
+    def cancel(self) -> None:
+        self.handle.cancelled += 1
 
 
 async def extracted(_: Any, __: str, views: tuple[View, ...]) -> ExtractedViews:
@@ -126,14 +143,33 @@ def test_a_detector_that_fails_is_named_and_the_others_stand() -> None:
     assert verdict.verdict == "FAKE"
 
 
-def test_a_detector_that_hangs_is_late() -> None:
+def test_a_detector_that_hangs_is_late_and_its_work_is_stopped() -> None:
     async def hang(_: Any) -> Scored:
         await asyncio.sleep(60)
         return SCORED
 
-    verdict = analyze(Handle(extracted), {"a": Handle(scored), "b": Handle(hang)}, timeout_s=0.05)
+    hanging = Handle(hang)
+    verdict = analyze(Handle(extracted), {"a": Handle(scored), "b": hanging}, timeout_s=0.05)
     assert statuses(verdict) == {"a": "ok", "b": "late"}
     assert verdict.degraded
+    assert hanging.cancelled == 1
+
+
+def test_a_detector_with_a_full_queue_is_left_out_and_named() -> None:
+    full = Handle(raising(BackPressureError(num_queued_requests=9, max_queued_requests=9)))
+    verdict = analyze(Handle(extracted), {"a": Handle(scored), "b": full})
+    assert statuses(verdict) == {"a": "ok", "b": "failed"}
+
+
+def test_a_detector_that_serve_gave_up_on_is_left_out_and_named() -> None:
+    gone = Handle(raising(DeploymentUnavailableError(DeploymentID("b", "unmask"))))
+    assert statuses(analyze(Handle(extracted), {"a": Handle(scored), "b": gone})) == {"a": "ok", "b": "failed"}
+
+
+def test_when_every_detector_is_busy_the_request_is_refused_for_now() -> None:
+    full = Handle(raising(BackPressureError(num_queued_requests=9, max_queued_requests=9)))
+    with pytest.raises(Overloaded):
+        analyze(Handle(extracted), {"a": full})
 
 
 def test_a_detector_whose_replica_died_is_asked_again() -> None:

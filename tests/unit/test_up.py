@@ -40,10 +40,13 @@ def test_a_second_start_changes_nothing(env_file: Path) -> None:
     assert (env_file.read_bytes(), env_file.stat().st_mtime_ns) == before
 
 
-def test_other_lines_of_the_file_stay(env_file: Path) -> None:
-    env_file.write_text("DEFAULT_MODEL_NAME=mobilenet-sbi-v1\n")
-    up.ensure_key(quiet())
-    assert env_file.read_text().startswith("DEFAULT_MODEL_NAME=mobilenet-sbi-v1\nAPI_KEY=")
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_other_lines_of_the_file_stay_and_it_becomes_private(env_file: Path, end: str) -> None:
+    env_file.write_text(f"DEFAULT_MODEL_NAME=mobilenet-sbi-v1{end}")
+    env_file.chmod(0o644)
+    key = up.ensure_key(quiet())
+    assert env_file.read_text() == f"DEFAULT_MODEL_NAME=mobilenet-sbi-v1\nAPI_KEY={key}\n"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
 
 
 def test_a_key_in_the_environment_is_used_and_nothing_written(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +55,10 @@ def test_a_key_in_the_environment_is_used_and_nothing_written(env_file: Path, mo
     assert not env_file.exists()
 
 
-def test_a_taken_port_is_refused() -> None:
+@pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
+def test_a_taken_port_is_refused(option: int) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, option, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
