@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.rows import Row, in_turns
+from models.detectors.catalogue import read_catalogue
 from models.extraction import DECODER_THREADS, Extractor
 from models.media.facts import Request
 from models.media.limits import Limits
@@ -14,8 +15,9 @@ PIPELINE_BOUND = 1.35
 
 
 def decode_row(clip: bytes) -> Row:
-    """Decoding in the confined child against the same code in this process: all frames that a view can ask for."""
-    request = Request(counts=(Limits().max_frames_analysed,), threads=DECODER_THREADS)
+    """Decoding in the confined child against the same code in this process, for the frames that `/analyze` wants."""
+    counts = tuple({row.view.count for row in read_catalogue().rows})
+    request = Request(counts=counts, threads=DECODER_THREADS)
     return in_turns(
         "decode: confined child / in process",
         lambda: drain(read(clip, request)),

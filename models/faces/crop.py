@@ -77,8 +77,8 @@ def fit_frame(frame_hwc: NDArray[np.uint8], size: int, fit: Fit) -> NDArray[np.u
     return resize(frame_hwc, (size, size))
 
 
-def resize(image_hwc: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize `(H, W, C)` uint8: area averaging when it shrinks (no aliasing), linear when it grows."""
-    shrinks = size_wh[0] * size_wh[1] < image_hwc.shape[0] * image_hwc.shape[1]
+def resize(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize `(H, W, C)` or `(H, W)` uint8: area averaging when it shrinks (no aliasing), linear when it grows."""
+    shrinks = size_wh[0] * size_wh[1] < image.shape[0] * image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image_hwc, size_wh, interpolation=how).astype(np.uint8, copy=False)
+    return cv2.resize(image, size_wh, interpolation=how).astype(np.uint8, copy=False)

@@ -1,6 +1,6 @@
 """Following several faces through the analysed frames of one clip.
 
-The whole frame is searched once a second and whenever a followed face is lost; between, each face is looked for
+The whole frame is searched every two seconds and whenever a followed face is lost; between, each face is looked for
 only near where it was. A face that is not found in a frame is recorded as lost there: no box is made up for it.
 """
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.faces.find import FINE_SIDE, FaceFinder, Found
 from models.types import Track
 
-SEARCH_EVERY_S = 1.0
+SEARCH_EVERY_S = 2.0
 # While no face has been seen, every fourth frame is searched finely: small faces cost four times the search.
 FINE_EVERY = 4
 # A face missing in this many analysed frames in a row has left; one that appears later is a new track.

@@ -38,9 +38,7 @@ REFUSALS: dict[str, tuple[Callable[[], bytes], type[errors.MediaError], str]] = 
 
 
 @pytest.mark.parametrize(("make", "error", "names"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_unfit_media_is_refused_by_name(
-    make: Callable[[], bytes], error: type[errors.MediaError], names: str
-) -> None:
+def test_unfit_media_is_refused_by_name(make: Callable[[], bytes], error: type[errors.MediaError], names: str) -> None:
     data = make()
     with pytest.raises(error, match=names) as refusal, read_in_process(data, Request(counts=(16,))) as stream:
         list(stream.frames())
