@@ -70,13 +70,19 @@ class _Sender:
         self.message("frame", slot=slot, index=frame.index, t_s=frame.t_s, height=height, width=width)
 
     def _slot(self) -> int:
-        """A slot the parent has done with; waits for one."""
+        """The slot the parent was done with last, whose pages are mapped and warm; waits for one if none is free."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._take_back(socket.MSG_DONTWAIT)
         while not self._free:
-            released = self._channel.recv(SLOTS)
-            if not released:
-                os._exit(0)  # the parent has gone
-            self._free.extend(released)
+            self._take_back()
         return self._free.pop()
+
+    def _take_back(self, flags: int = 0) -> None:
+        released = self._channel.recv(SLOTS, flags)
+        if not released:
+            os._exit(0)  # the parent has gone
+        self._free.extend(released)
 
 
 def _keep_only(*fds: int) -> tuple[int, ...]:
