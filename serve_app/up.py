@@ -196,6 +196,7 @@ def ray_running(out: Console) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         yield
     finally:
