@@ -1,6 +1,7 @@
 """`unmask up` and `unmask down`: the service on this machine, from a profile, in one process group."""
 
 import fcntl
+import io
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,9 +203,12 @@ def ray_running(out: Console) -> Iterator[None]:
     finally:
         from ray import serve
 
-        with suppress(Exception):  # a half-started Serve must not keep Ray from stopping
-            serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
+        # Ray prints on standard output that the controller was killed, as a shutdown does; and a half-started
+        # Serve must not keep Ray from stopping.
+        with redirect_stdout(io.StringIO()):
+            with suppress(Exception):
+                serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
 
 
 def deploy(content: dict[str, Any], stop: threading.Event, out: Console) -> None:
