@@ -1,10 +1,6 @@
-"""What media may be, and how much of it: the allow-lists and the limits on one decode."""
+"""What media may be, and how much of it: the codecs that are allowed, and the limits on one decode."""
 
 from dataclasses import dataclass
-
-# FFmpeg demuxer -> what people call it. `sniff.py` picks the demuxer; nothing else is ever opened or even probed.
-VIDEO_CONTAINERS = {"mov": "MP4/MOV", "matroska": "WebM/Matroska", "avi": "AVI"}
-AUDIO_CONTAINERS = {"wav": "WAV", "mp3": "MP3", "flac": "FLAC", "ogg": "Ogg"}
 
 # Codec ids. The heap overflows of 2026 (MagicYUV, FLIC, Hap, Motion Pixels) were all in decoders outside this list.
 VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})

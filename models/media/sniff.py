@@ -41,7 +41,7 @@ def container_of(head: bytes) -> str:
         head: the first `HEAD_BYTES` bytes, or all of them if there are fewer.
 
     Returns:
-        A key of `VIDEO_CONTAINERS` or `AUDIO_CONTAINERS`.
+        FFmpeg's demuxer: `mov`, `matroska`, `avi`, `wav`, `mp3`, `flac` or `ogg`. No other is ever opened or probed.
 
     Raises:
         EmptyMedia: there are no bytes.
