@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 
 SECONDS, FPS, WIDTH, HEIGHT = 10, 30, 1280, 720
 

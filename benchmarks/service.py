@@ -7,7 +7,7 @@ import httpx
 from rich.console import Console
 
 from benchmarks.rows import Row, in_turns
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from models.pipeline import Pipeline
 from serve_app.profile import check_profile
 from serve_app.up import deploy, ensure_key, ray_running

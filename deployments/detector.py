@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from ray import serve
 
 from models.detectors.catalogue import ModelRow
-from models.types import Clip, ClipScore
+from models.detectors.contract import Rows
+from models.detectors.store import Store
+from models.types import Clip, ClipScore, Precision
 
 BATCH_WAIT_S = 0.004  # a fraction of a forward pass: enough for requests that arrive together to share one
-Rows = NDArray[np.uint8] | NDArray[np.float32]
 MAX_THREADS = 4  # small convolutions gain little from more
 
 
@@ -29,7 +30,7 @@ class Scored:
 class Detector:
     """Scores clips with one detector; encodes rows of several requests in one forward pass."""
 
-    def __init__(self, row: ModelRow, device: str, threads: int) -> None:
+    def __init__(self, row: ModelRow, store: Store, device: str, precision: Precision, threads: int) -> None:
         import torch  # noqa: PLC0415 - the graph is drawn in processes that need no torch
 
         from models.detectors.catalogue import load_detector  # noqa: PLC0415
@@ -42,7 +43,7 @@ class Detector:
         self._torch = torch
         self._device = device
         self._rows_per_pass = row.share.batch_frames
-        self._detector = load_detector(row, device)
+        self._detector = load_detector(row, store, device, precision)
         self._encode.set_max_batch_size(row.share.batch_frames)  # type: ignore[attr-defined]
 
     async def score(self, clips: tuple[Clip, ...]) -> Scored:
@@ -54,7 +55,8 @@ class Detector:
         size = self._rows_per_pass
         parts = [clip.data[start : start + size] for start in range(0, len(clip.data), size)]
         features = np.concatenate(await asyncio.gather(*(self._encode(part) for part in parts)))
-        return replace(self._detector.decide(features, clip.times_s), track=clip.track)
+        score = await asyncio.to_thread(self._detector.decide, features, clip.times_s)
+        return replace(score, track=clip.track)
 
     @serve.batch(batch_wait_timeout_s=BATCH_WAIT_S, batch_size_fn=lambda parts: sum(map(len, parts)))
     async def _encode(self, parts: list[Rows]) -> list[NDArray[np.float32]]:

@@ -20,9 +20,9 @@ from deployments.detector import Scored
 from deployments.frame_extractor import ExtractedViews
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue, ModelRow
-from models.errors import DecoderCrashed, Overloaded, UnmaskError
+from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnmaskError
 from models.extraction import nothing_to_see
-from models.fusion import Outcome, fuse
+from models.fusion import HOW_TO_INSTALL, Outcome, fuse
 from models.types import Verdict, View
 
 LOGGER = logging.getLogger("ray.serve")
@@ -65,18 +65,28 @@ class EnsembleRouter:
 
         Raises:
             UnknownModel: no model of that name; those there are are named.
+            NotInstalled: the model, or every model asked for, is not on this machine.
             MediaError: the media cannot be analysed; one subclass per cause.
         """
         started = time.monotonic()
         model = model or self._default_model
-        rows = self._catalogue.choose(model)
+        rows, absent = self._here(model)
         media = media if isinstance(media, MediaRef) else await asyncio.to_thread(store, media)
         views = tuple(dict.fromkeys(row.view.view() for row in rows))
         extracted, outcomes = await self._extract_and_score(media, rows, views)
-        verdict = fuse(extracted.extraction, outcomes, self._catalogue.verdict, model)
+        verdict = fuse(extracted.extraction, [*absent, *outcomes], self._catalogue.verdict, model)
         total_s = time.monotonic() - started
         detectors_s = total_s - extracted.extraction.timings.total_s
         return replace(verdict, timings=replace(verdict.timings, detectors_s=max(0.0, detectors_s), total_s=total_s))
+
+    def _here(self, model: str) -> tuple[Sequence[ModelRow], Sequence[Outcome]]:
+        """The rows that have a deployment, and outcomes for those that were not installed when the graph was drawn."""
+        rows = self._catalogue.choose(model)
+        here = [row for row in rows if row.id in self._detectors]
+        if not here:
+            raise NotInstalled(f"{rows[0].id} is not installed.", HOW_TO_INSTALL.format(rows[0].id) + ".")
+        absent = [row for row in rows if row not in here]
+        return here, [Outcome(row, "not_installed", why=HOW_TO_INSTALL.format(row.id)) for row in absent]
 
     async def _extract_and_score(
         self, media: MediaRef, rows: Sequence[ModelRow], views: tuple[View, ...]

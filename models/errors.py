@@ -15,7 +15,8 @@
     +-- Overloaded                there is as much to do as is accepted; later it may pass
     +-- CatalogueError            configs/models.yaml is wrong; the row and key are named
     +-- UnknownModel              no row of the catalogue has that id
-    +-- WeightsError              weights are missing, altered, or do not fit their architecture
+    +-- WeightsError              weights are altered, or do not fit their architecture
+        +-- NotInstalled          weights are not on this machine; the command that brings them is named
 
 Raise with one sentence that names what was wrong; `accepted` says what would be right.
 """
@@ -143,3 +144,9 @@ class WeightsError(UnmaskError):
     """Weights are missing, altered, or do not fit their architecture."""
 
     code = "weights_error"
+
+
+class NotInstalled(WeightsError):
+    """A model's weights are not on this machine."""
+
+    code = "model_not_installed"

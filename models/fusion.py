@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.detectors.catalogue import ModelRow, VerdictRow
 from models.extraction import Extraction
 from models.types import (
@@ -27,6 +30,7 @@ from models.types import (
 
 # A face seen in one analysed frame of a longer clip is more often a mistake of the face detector than a person.
 MIN_SIGHTINGS = 2
+HOW_TO_INSTALL = "`unmask models pull {}` installs it"
 SINGLE_FRAMES = 3  # clips of at most so many analysed frames are judged by a single sighting
 
 
@@ -54,7 +58,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
         p_fake=p_fake,
         confidence=0.0 if p_fake is None else max(p_fake, 1 - p_fake),
         reason=_reason(p_fake, bounds, outcomes),
-        degraded=any(outcome.status in {"failed", "late"} for outcome in outcomes),
+        degraded=any(outcome.status in {"failed", "late", "not_installed"} for outcome in outcomes),
         mode="ensemble" if model == "ensemble" else "single",
         model=model,
         media=extraction.media,
@@ -149,18 +153,45 @@ def _face(track: Track, logits: dict[int | None, float], decider: int | None) ->
 
 
 def _timeline(outcomes: Iterable[Outcome]) -> tuple[TimelinePoint, ...]:
-    """Per-frame scores fused over the detectors that have a trained per-frame head, by time and face."""
-    sums: dict[tuple[float, int | None], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    """Scores over time, fused over the detectors that give any, by face.
+
+    A detector's curve has a point per frame (of a head that was trained per frame) or per window, at its middle. The
+    fused curve has a point wherever one of them has; between its points a detector's curve is linear, and beyond its
+    ends it says nothing.
+    """
+    curves: dict[int | None, list[_Curve]] = defaultdict(list)
     for outcome in outcomes:
         for score in outcome.scores:
-            for t_s, logit in zip(score.times_s, score.per_frame_logits, strict=True):
-                cell = sums[t_s, score.track]
-                cell[0] += outcome.row.weight * calibrated(outcome.row, logit)
-                cell[1] += outcome.row.weight
-    return tuple(
-        TimelinePoint(t_s, face, sigmoid(total / weight))
-        for (t_s, face), (total, weight) in sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] or 0))
-    )
+            if curve := _curve(outcome.row, score):
+                curves[score.track].append(curve)
+    points = [point for face, found in curves.items() for point in _fused_curve(face, found)]
+    return tuple(sorted(points, key=lambda point: (point.t_s, -1 if point.face is None else point.face)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A detector's calibrated logits of one subject: `(P,)` times, increasing, and logits."""
+
+    weight: float
+    times_s: NDArray[np.float64]
+    logits: NDArray[np.float64]
+
+
+def _curve(row: ModelRow, score: ClipScore) -> _Curve | None:
+    times = score.times_s if score.per_frame_logits else tuple((a + b) / 2 for a, b in score.windows_s)
+    logits = [calibrated(row, logit) for logit in score.per_frame_logits or score.per_window_logits]
+    return _Curve(row.weight, np.array(times), np.array(logits)) if logits else None
+
+
+def _fused_curve(face: int | None, curves: Sequence[_Curve]) -> Iterable[TimelinePoint]:
+    times = np.unique(np.concatenate([curve.times_s for curve in curves]))
+    sums, weights = np.zeros(len(times)), np.zeros(len(times))
+    for curve in curves:
+        within = (times >= curve.times_s[0]) & (times <= curve.times_s[-1])
+        sums += within * curve.weight * np.interp(times, curve.times_s, curve.logits)
+        weights += within * curve.weight
+    for t_s, logit in zip(times, sums / weights, strict=True):
+        yield TimelinePoint(float(t_s), face, sigmoid(float(logit)))
 
 
 def _segments(timeline: Sequence[TimelinePoint], threshold: float) -> Iterable[Segment]:

@@ -13,18 +13,25 @@ from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detec
 from models.detectors.contract import Detector
 from models.errors import EmptyMedia
 from models.extraction import Extraction, Extractor, nothing_to_see
-from models.fusion import Outcome, fuse
+from models.fusion import HOW_TO_INSTALL, Outcome, fuse
 from models.media.limits import Limits
-from models.types import Clip, ClipScore, Verdict
+from models.types import Clip, ClipScore, Precision, Verdict
 
 
 class Pipeline:
     """Extractor and detectors in this process. Detectors are loaded at their first use."""
 
-    def __init__(self, catalogue: Catalogue | None = None, limits: Limits | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue | None = None,
+        limits: Limits | None = None,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+    ) -> None:
         self.catalogue = catalogue or read_catalogue()
         self._extractor = Extractor(limits or Limits())
         self._device = device
+        self._precision = precision
         self._detectors: dict[str, Detector] = {}
 
     def analyze(self, media: bytes | Path, model: str = ENSEMBLE) -> Verdict:
@@ -37,15 +44,16 @@ class Pipeline:
         Raises:
             UnknownModel: no model of that name.
             MediaError: the media cannot be analysed; one subclass per cause.
-            WeightsError: a detector's weights are missing or altered.
+            NotInstalled: the model, or every model asked for, is not on this machine.
+            WeightsError: a detector's weights were altered or do not fit.
         """
         started = time.monotonic()
-        rows = self.catalogue.choose(model)
+        rows, outcomes = installed(self.catalogue, self.catalogue.choose(model))
         content = read_bytes(media) if isinstance(media, Path) else np.frombuffer(media, np.uint8)
         views = tuple(dict.fromkeys(row.view.view() for row in rows))
         extraction, clips = self._extractor.extract(content, hashlib.sha256(content.data).hexdigest(), views)
         extracted = time.monotonic()
-        outcomes = [self._score(row, extraction, clips[row.view.view()]) for row in rows]
+        outcomes += [self._score(row, extraction, clips[row.view.view()]) for row in rows]
         verdict = fuse(extraction, outcomes, self.catalogue.verdict, model)
         now = time.monotonic()
         timings = replace(verdict.timings, detectors_s=now - extracted, total_s=now - started)
@@ -54,7 +62,7 @@ class Pipeline:
     def detector(self, row: ModelRow) -> Detector:
         """The loaded detector of a row."""
         if row.id not in self._detectors:
-            self._detectors[row.id] = load_detector(row, self._device)
+            self._detectors[row.id] = load_detector(row, self.catalogue.store, self._device, self._precision)
         return self._detectors[row.id]
 
     def _score(self, row: ModelRow, extraction: Extraction, clips: Sequence[Clip]) -> Outcome:
@@ -62,6 +70,18 @@ class Pipeline:
             return Outcome(row, "not_applicable", why=nothing_to_see(row.view.view(), extraction))
         scores = score_clips(self.detector(row), clips, row.share.batch_frames)
         return Outcome(row, "ok", scores, device=self._device)
+
+
+def installed(catalogue: Catalogue, rows: Sequence[ModelRow]) -> tuple[list[ModelRow], list[Outcome]]:
+    """The rows whose files are here, and outcomes for those whose files are not.
+
+    Raises:
+        NotInstalled: none of them is.
+    """
+    here = [row for row in rows if catalogue.store.is_installed(row)]
+    if not here:
+        catalogue.store.files(rows[0])
+    return here, [Outcome(row, "not_installed", why=HOW_TO_INSTALL.format(row.id)) for row in rows if row not in here]
 
 
 def score_clips(detector: Detector, clips: Sequence[Clip], rows_per_pass: int) -> tuple[ClipScore, ...]:

@@ -7,8 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Region = Literal["frame", "face", "audio"]
-Fit = Literal["squash", "crop", "pad"]
+Fit = Literal["squash", "crop", "pad", "centre", "repeat"]
+Resample = Literal["area", "nearest", "bilinear", "bicubic", "lanczos"]
+Align = Literal["box", "landmarks", "five_points"]
 Spacing = Literal["uniform"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Class = Literal["fake", "real"]
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
 
@@ -19,11 +23,21 @@ class View:
 
     Attributes:
         region: `frame` (the whole picture), `face` (a square crop per face track) or `audio`.
-        size: side of the square output in pixels, or samples at 16 kHz for `audio`.
-        fit: how a non-square region fills the square: `squash`, `crop` (centre) or `pad` (black).
+        size: side of the square output in pixels, or samples at 16 kHz of one window for `audio`.
+        fit: how a picture fills the square: `squash`, `crop` (scaled, then its centre), `pad` (black), `centre` (its
+            centre without scaling; smaller pictures are mirrored outward). How sound shorter than a window fills it:
+            `pad` (silence after it) or `repeat`.
         margin: for `face`, what is added around the face box on each side, as a share of its longer side.
-        count: how many frames of the clip, at most.
-        spacing: `uniform` is `linspace(0, total - 1, count)` over the frames in display order.
+        count: how many frames, or windows of sound, at most.
+        spacing: `uniform` is `linspace(0, total - 1, count)` over the frames in display order, and over where windows
+            of sound can start.
+        resample: `area` averages when it shrinks and is linear when it grows; the others are Pillow's filters, which
+            published detectors were trained with. `nearest` keeps every colour as it was.
+        align: for `face`: `box` is the square around the face box; `landmarks` the rectangle around 68 landmarks plus
+            `margin_px`, squashed; `five_points` turns and scales eyes, nose and mouth to fixed places.
+        margin_px: for `landmarks`, added on each side, in pixels of the picture.
+        minimum: frames of one subject, or samples of audible sound, below which the view is not extracted.
+        hop: samples between the starts of windows of sound; 0 spreads `count` windows evenly.
     """
 
     region: Region
@@ -32,6 +46,11 @@ class View:
     margin: float = 0.0
     count: int = 16
     spacing: Spacing = "uniform"
+    resample: Resample = "area"
+    align: Align = "box"
+    margin_px: int = 0
+    minimum: int = 1
+    hop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +58,8 @@ class Clip:
     """One view of one subject: a face track, the whole frame, or the sound.
 
     Attributes:
-        data: `(T, H, W, 3)` uint8 RGB, or `(T, samples)` float32 in [-1, 1] for sound.
-        times_s: `(T,)` float64, presentation times of the rows of `data`.
+        data: `(T, H, W, 3)` uint8 RGB, or `(T, samples)` float32 in [-1, 1] for windows of sound.
+        times_s: `(T,)` float64, presentation times of the rows of `data`; of sound, where each window starts.
         track: the face track's number; None for the whole frame and for sound.
     """
 
@@ -93,12 +112,16 @@ class ClipScore:
         per_frame_logits: `(T,)`, only from a head that was trained per frame; else empty.
         track: as in the `Clip`.
         times_s: `(T,)`, the times of `per_frame_logits`.
+        per_window_logits: `(W,)`, of stretches of the clip that were judged as a whole; else empty.
+        windows_s: `(W, 2)`, start and end of each stretch.
     """
 
     logit: float
     per_frame_logits: tuple[float, ...] = ()
     track: int | None = None
     times_s: tuple[float, ...] = ()
+    per_window_logits: tuple[float, ...] = ()
+    windows_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +173,7 @@ class FaceReport:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePoint:
-    """A calibrated score at one moment, of one face (None: the whole frame)."""
+    """A calibrated score at one moment, of one face (None: the whole frame, or the sound)."""
 
     t_s: float
     face: int | None

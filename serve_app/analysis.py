@@ -27,12 +27,11 @@ class Failure(Exception):
 
 def local() -> Analyst:
     """Analyse in this process, without Ray."""
-    from models.detectors.catalogue import read_catalogue
     from models.pipeline import Pipeline  # remote analyses need no torch
     from serve_app.settings import read_settings
 
     settings = read_settings()
-    pipeline = Pipeline(read_catalogue(settings.catalogue), settings.limits())
+    pipeline = Pipeline(settings.read_catalogue(), settings.limits(), precision=settings.precision)
     return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
 
 

@@ -1,5 +1,6 @@
 """The graph, drawn in one function. `serve run configs/serve/local.yaml` calls it; so does `unmask up`."""
 
+import logging
 from typing import Any
 
 from ray import serve
@@ -8,12 +9,15 @@ from ray.serve import Application
 from deployments.detector import Detector
 from deployments.ensemble_router import EnsembleRouter
 from deployments.frame_extractor import FrameExtractor
-from models.detectors.catalogue import ROOT, Catalogue, ModelRow, read_catalogue, weights_path
+from models.detectors.catalogue import Catalogue, ModelRow
+from models.detectors.store import ROOT
+from models.errors import NotInstalled
 from serve_app.auth import digest
 from serve_app.ingress import Ingress
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.settings import Settings, read_settings
 
+LOGGER = logging.getLogger("ray.serve")
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
 MAX_QUEUED = 64
 # Probes, facts and refusals that an ingress replica answers beside the analyses.
@@ -30,17 +34,18 @@ def build(args: BuildArgs) -> Application:
         SettingsError: no API key, or a wrong setting.
         CatalogueError: configs/models.yaml is wrong.
         ProfileError: the profile has keys that Ray does not know.
-        WeightsError: a detector's weights are missing or altered.
+        WeightsError: a detector's weights were altered. One whose weights are missing is left out: a request that
+            names it is told how to install it.
     """
     profile = check_profile(ROOT / args.profile)
-    settings, catalogue = checked_configuration()
+    settings, catalogue, installed = checked_configuration()
     _check_patience(profile, settings)
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits())
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
-            row, args.device, settings.detector_threads
+            row, catalogue.store, args.device, settings.precision, settings.detector_threads
         )
-        for row in catalogue.rows
+        for row in installed
     }
     router = serve.deployment(
         max_ongoing_requests=4 * settings.max_concurrent_requests,  # it only waits for others
@@ -57,15 +62,20 @@ def build(args: BuildArgs) -> Application:
     return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
 
 
-def checked_configuration() -> tuple[Settings, Catalogue]:
-    """Settings and catalogue, with everything checked that can be without starting anything."""
+def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow]]:
+    """Settings, catalogue and the rows whose files are here, with everything checked that can be without starting."""
     settings = read_settings()
     settings.required_key()
-    catalogue = read_catalogue(settings.catalogue)
+    catalogue = settings.read_catalogue()
     catalogue.choose(settings.default_model)
+    installed = []
     for row in catalogue.rows:
-        weights_path(row)
-    return settings, catalogue
+        try:
+            catalogue.store.files(row)
+            installed.append(row)
+        except NotInstalled as missing:
+            LOGGER.warning("%s", missing)
+    return settings, catalogue, installed
 
 
 def _check_patience(profile: dict[str, Any], settings: Settings) -> None:

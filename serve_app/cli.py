@@ -72,11 +72,10 @@ def list_models(as_json: JsonFlag = False) -> None:
     """The detectors of the catalogue."""
     from rich.table import Table
 
-    from models.detectors.catalogue import read_catalogue
     from serve_app.settings import read_settings
 
     def run() -> None:
-        rows = read_catalogue(read_settings().catalogue).rows
+        rows = read_settings().read_catalogue().rows
         if as_json or not out.is_terminal:
             for row in rows:
                 print_json(row.model_dump(mode="json"))

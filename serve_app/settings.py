@@ -10,9 +10,11 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.detectors.catalogue import CATALOGUE_FILE, ENSEMBLE, ROOT, describe
+from models.detectors.catalogue import CATALOGUE_FILE, ENSEMBLE, Catalogue, describe, read_catalogue
+from models.detectors.store import DEFAULT_FOLDER, ROOT, Store
 from models.errors import UnmaskError
 from models.media.limits import Limits
+from models.types import Precision
 
 ENV_FILE = ROOT / ".env"
 MIN_KEY_CHARACTERS = 32  # 192 bits in base64: nobody guesses it; shorter keys tend to be words
@@ -52,6 +54,24 @@ class Settings(BaseSettings):
         Path,
         Field(validation_alias=_names("catalogue"), description="the catalogue of detectors, a YAML file"),
     ] = CATALOGUE_FILE
+    models: Annotated[
+        str,
+        Field(
+            validation_alias=_names("models"),
+            description="ids of the detectors to serve, separated by commas; empty for those the catalogue enables",
+        ),
+    ] = ""
+    models_dir: Annotated[
+        Path,
+        Field(validation_alias=_names("models_dir"), description="the folder that `unmask models pull` fills"),
+    ] = DEFAULT_FOLDER
+    precision: Annotated[
+        Precision,
+        Field(
+            validation_alias=_names("precision"),
+            description="of the detectors' forward passes: fp32, or bf16 or fp16 for speed on a GPU",
+        ),
+    ] = "fp32"
     max_concurrent_requests: Annotated[
         int,
         Field(
@@ -145,6 +165,11 @@ class Settings(BaseSettings):
                 f"Set it in the environment or in {ENV_FILE}; `unmask key` prints a good one.",
             )
         return self.api_key.get_secret_value()
+
+    def read_catalogue(self) -> Catalogue:
+        """The catalogue with what is to be served and where files are; raises `CatalogueError`."""
+        served = tuple(name.strip() for name in self.models.split(",") if name.strip())
+        return read_catalogue(self.catalogue, served, Store(self.models_dir.expanduser()))
 
     def limits(self) -> Limits:
         """The limits that the decoder holds media to."""

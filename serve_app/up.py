@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from models.errors import UnmaskError
 from serve_app import analysis
 from serve_app.auth import new_key

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from serve_app.auth import new_key
 from serve_app.profile import check_profile
 from serve_app.up import deploy, ray_running

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
+from models.detectors.contract import Recipe
 from models.detectors.mobilenet_sbi import MobileNetSbi, load, trimmed_mean
 from training.augment import Degradation, degrade, draw_framing
 from training.clips import development_clips
@@ -186,7 +187,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(0)
-    detector = load(args.weights, VIEW, "cpu")
+    detector = load(Recipe("mobilenet-sbi", {"weights": args.weights}, VIEW))
     portraits = load_portraits(args.data, "val", args.boxes)
     levels = {name: score_level(detector, portraits, level) for name, level in LEVELS.items()}
     calibration = fit_calibration(levels)

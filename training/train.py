@@ -107,7 +107,7 @@ class Run:
         """One step on `(B, 2, H, W, 3)` uint8 pairs; returns the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * factor
-        crops = batch.flatten(0, 1).numpy()
+        crops = batch.flatten(0, 1)
         labels = torch.tensor([0.0, 1.0]).repeat(len(batch))
         features = functional.dropout(self.net(to_input(crops)), DROPOUT)
         loss = functional.binary_cross_entropy_with_logits(self.net.head(features)[:, 0], labels)
@@ -153,7 +153,7 @@ def val_crops(data: Path, boxes_file: Path) -> NDArray[np.uint8]:
 def logits_of(net: MobileNetV2, crops: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
     """Logits `(N,)` of crops `(N, H, W, 3)` uint8 RGB."""
     parts = [crops[at : at + batch] for at in range(0, len(crops), batch)]
-    return np.concatenate([net.head(net(to_input(part)))[:, 0].numpy() for part in parts])
+    return np.concatenate([net.head(net(to_input(torch.from_numpy(part))))[:, 0].numpy() for part in parts])
 
 
 def val_auc(net: MobileNetV2, pairs: NDArray[np.uint8]) -> float:

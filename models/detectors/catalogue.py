@@ -4,19 +4,20 @@ Reading it imports no torch, so the ingress can; only `load_detector` does.
 """
 
 import importlib
-from dataclasses import dataclass
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from models.detectors.contract import Detector
-from models.detectors.weights import verified
+from models.detectors.contract import Detector, Recipe
+from models.detectors.store import ROOT, Store
 from models.errors import CatalogueError, UnknownModel
-from models.types import Fit, Region, Spacing, View
+from models.types import Align, Class, Fit, Precision, Region, Resample, Spacing, View
 
-ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE_FILE = ROOT / "configs" / "models.yaml"
 ENSEMBLE = "ensemble"
 
@@ -37,17 +38,44 @@ class ViewRow(_Strict):
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     count: Annotated[int, Field(ge=1, le=512)] = 16
     spacing: Spacing = "uniform"
+    resample: Resample = "area"
+    align: Align = "box"
+    margin_px: Annotated[int, Field(ge=0, le=512)] = 0
+    minimum: Annotated[int, Field(ge=1)] = 1
+    hop: Annotated[int, Field(ge=0)] = 0
 
     def view(self) -> View:
         """The view itself."""
         return View(**self.model_dump())
 
 
-class WeightsRow(_Strict):
-    """Where the weights are: a file of `models/weights`, or an operator's absolute path; and what they must hash to."""
+class FileRow(_Strict):
+    """One file of a model: where it comes from, and what it must hash to.
 
-    file: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    Exactly one of `bundled` (a file of `models/weights`), `url`, `huggingface` (with `revision` and `file`) and
+    `path` (the operator's own, absolute, or `convert` puts it there when empty) says where from.
+    """
+
+    bundled: str = ""
+    url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    huggingface: Annotated[str, Field(pattern=r"^([\w.-]+/[\w.-]+)?$")] = ""
+    revision: str = ""
+    file: str = ""
+    path: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    size_bytes: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "FileRow":
+        named = [name for name in ("bundled", "url", "huggingface") if getattr(self, name)]
+        named += ["path"] if self.path is not None else []
+        if len(named) != 1:
+            raise ValueError(f"exactly one of bundled, url, huggingface and path is needed, not {len(named)}")
+        if named[0] in {"bundled", "url"} and self.sha256 is None:
+            raise ValueError(f"a {named[0]} file needs its sha256")
+        if self.huggingface and not (self.revision and self.file):
+            raise ValueError("a huggingface file needs its revision and its file")
+        return self
 
 
 class CalibrationRow(_Strict):
@@ -65,22 +93,50 @@ class ShareRow(_Strict):
     batch_frames: Annotated[int, Field(ge=1, le=4096)] = 64
 
 
-class ModelRow(_Strict):
-    """One detector."""
+class AssetRow(_Strict):
+    """Something with files, a licence and a card: a detector, or a tool of the extractor."""
 
     id: ModelId
     revision: str
-    enabled: bool = True
-    architecture: Literal["mobilenet_sbi"]
+    architecture: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     summary: str
     licence: str
+    usage: str
     card: str = ""
-    weights: WeightsRow
+    files: Annotated[dict[str, FileRow], Field(min_length=1)]
+    reported: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+
+    @field_validator("files")
+    @classmethod
+    def _has_weights(cls, files: dict[str, FileRow]) -> dict[str, FileRow]:
+        if "weights" not in files:
+            raise ValueError("one of the files must be named weights")
+        return files
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files whose size is known."""
+        return sum(file.size_bytes or 0 for file in self.files.values())
+
+
+class ModelRow(AssetRow):
+    """One detector."""
+
+    enabled: bool = True
     view: ViewRow
+    labels: tuple[Class, ...] = ()
+    options: dict[str, Any] = {}
     calibration: CalibrationRow = CalibrationRow()
     weight: Annotated[float, Field(gt=0)] = 1.0
     share: ShareRow = ShareRow()
-    measured: tuple[str, ...] = ()
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_built_here(cls, architecture: str) -> str:
+        if importlib.util.find_spec(f"models.detectors.{architecture}") is None:
+            raise ValueError(f"there is no models/detectors/{architecture}.py")
+        return architecture
 
 
 class VerdictRow(_Strict):
@@ -99,19 +155,39 @@ class VerdictRow(_Strict):
 class _CatalogueFile(_Strict):
     verdict: VerdictRow = VerdictRow()
     models: Annotated[tuple[ModelRow, ...], Field(min_length=1)]
+    tools: tuple[AssetRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The rows that are enabled, in the file's order, and the bounds of the verdict."""
+    """What there is, and what of it is served.
+
+    Attributes:
+        rows: the detectors that are served, in the file's order.
+        verdict: the bounds of the verdict.
+        store: where files are.
+        every: all detectors of the file, served or not.
+        tools: what the extractor can use, such as a face finder.
+    """
 
     rows: tuple[ModelRow, ...]
     verdict: VerdictRow
+    store: Store = field(default_factory=Store)
+    every: tuple[ModelRow, ...] = ()
+    tools: tuple[AssetRow, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ids of the enabled detectors."""
+        """Ids of the detectors that are served."""
         return tuple(row.id for row in self.rows)
+
+    def asset(self, name: str) -> AssetRow:
+        """The row of any detector or tool, served or not; raises `UnknownModel` naming those there are."""
+        rows = (*self.every, *self.tools)
+        for row in rows:
+            if row.id == name:
+                return row
+        raise UnknownModel(f"there is no model {name!r}.", f"There are: {', '.join(row.id for row in rows)}.")
 
     def row(self, model: str) -> ModelRow:
         """The row of that id; raises `UnknownModel` naming those there are."""
@@ -125,8 +201,17 @@ class Catalogue:
         return self.rows if model == ENSEMBLE else (self.row(model),)
 
 
-def read_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
-    """Read and check a catalogue file; raises `CatalogueError` naming every wrong key."""
+def read_catalogue(path: Path = CATALOGUE_FILE, served: Sequence[str] = (), store: Store | None = None) -> Catalogue:
+    """Read and check a catalogue file.
+
+    Args:
+        path: the file.
+        served: ids of the detectors to serve; none for those the file enables.
+        store: where files are; None for the default folder.
+
+    Raises:
+        CatalogueError: every wrong key of the file is named, or what is to be served is not in it.
+    """
     try:
         content = _CatalogueFile.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except OSError as error:
@@ -135,13 +220,24 @@ def read_catalogue(path: Path = CATALOGUE_FILE) -> Catalogue:
         raise CatalogueError(f"{path} is not YAML: {error}.") from error
     except ValidationError as error:
         raise CatalogueError(f"{path}: {describe(error)}") from error
-    ids = [row.id for row in content.models]
+    ids = [row.id for row in (*content.models, *content.tools)]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise CatalogueError(f"{path}: more than one row has the id {', '.join(twice)}.")
-    enabled = tuple(row for row in content.models if row.enabled)
-    if not enabled:
-        raise CatalogueError(f"{path}: no row is enabled.")
-    return Catalogue(enabled, content.verdict)
+    rows = _served(content.models, served, path)
+    return Catalogue(rows, content.verdict, store or Store(), content.models, content.tools)
+
+
+def _served(rows: Sequence[ModelRow], served: Sequence[str], path: Path) -> tuple[ModelRow, ...]:
+    known = {row.id for row in rows}
+    if unknown := [name for name in served if name not in known]:
+        raise CatalogueError(
+            f"{path} has no model {', '.join(unknown)}, which is to be served.",
+            f"It has: {', '.join(row.id for row in rows)}.",
+        )
+    chosen = tuple(row for row in rows if (row.id in served if served else row.enabled))
+    if not chosen:
+        raise CatalogueError(f"{path}: no row is enabled.", "Enable one, or name those to serve in UNMASK_MODELS.")
+    return chosen
 
 
 def describe(error: ValidationError) -> str:
@@ -154,14 +250,24 @@ def describe(error: ValidationError) -> str:
     return "; ".join(problems) + "."
 
 
-def weights_path(row: ModelRow) -> Path:
-    """The row's weights, checked; raises `WeightsError` if they are missing or altered."""
-    return verified(ROOT / "models" / "weights" / row.weights.file, row.weights.sha256)
+def load_detector(
+    row: ModelRow, store: Store | None = None, device: str = "cpu", precision: Precision = "fp32"
+) -> Detector:
+    """Build a row's detector.
 
+    Args:
+        row: of the catalogue.
+        store: where its files are; None for the default folder.
+        device: `cpu`, `cuda` or `cuda:1`.
+        precision: of forward passes.
 
-def load_detector(row: ModelRow, device: str) -> Detector:
-    """Build a row's detector on a torch device; raises `WeightsError` if its weights are missing or do not fit."""
-    path = weights_path(row)
+    Raises:
+        NotInstalled: a file is not on this machine.
+        WeightsError: a file was altered or does not fit the architecture; the key is named.
+        CatalogueError: an option of the row is none of the architecture's.
+    """
+    files = (store or Store()).files(row)
+    recipe = Recipe(row.id, files, row.view.view(), row.labels, row.options, device, precision)
     architecture = importlib.import_module(f"models.detectors.{row.architecture}")
-    detector: Detector = architecture.load(path, row.view.view(), device)
+    detector: Detector = architecture.load(recipe)
     return detector

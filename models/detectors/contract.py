@@ -1,11 +1,45 @@
-"""What every detector offers. Architectures satisfy it by shape, not by inheritance."""
+"""What every detector offers, and what it is built from. Architectures satisfy it by shape, not by inheritance."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.types import ClipScore, View
+from models.types import Class, ClipScore, Precision, View
+
+Rows = NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an architecture builds a detector from: one row of the catalogue, with its files checked.
+
+    Attributes:
+        id: the row's.
+        files: paths by the name the row gives them; `weights` is always there. Safetensors, ONNX or JSON.
+        view: what the detector will be given.
+        labels: what each output of the network stands for, in order. One label: the output is one logit, whose
+            sigmoid is the probability of that label. Empty: the files themselves say it (`id2label`).
+        options: the row's, for the architecture alone; `option` reads them.
+        device: `cpu`, `cuda` or `cuda:1`.
+        precision: of the forward pass; weights and scores stay in single precision.
+    """
+
+    id: str
+    files: Mapping[str, Path]
+    view: View
+    labels: tuple[Class, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    precision: Precision = "fp32"
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.files["weights"]
 
 
 class Detector(Protocol):
@@ -17,7 +51,7 @@ class Detector(Protocol):
 
     view: View
 
-    def encode(self, batch: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def encode(self, batch: Rows) -> NDArray[np.float32]:
         """Features of rows: `(N, H, W, 3)` uint8 RGB or `(N, samples)` float32 in, `(N, D)` float32 out."""
 
     def decide(self, features: NDArray[np.float32], times_s: NDArray[np.float64]) -> ClipScore:

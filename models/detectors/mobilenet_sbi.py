@@ -4,18 +4,16 @@ Architecture: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottle
 Training task: Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import WeightsError
+from models.detectors.contract import Recipe, Rows
+from models.detectors.device import Device, to_float
+from models.detectors.weights import fill, read_tensors
 from models.types import ClipScore, View
 
 # Expansion, output channels, repeats, first stride: table 2 of the MobileNetV2 paper, width 1.0.
@@ -100,13 +98,9 @@ class MobileNetV2(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def to_input(batch: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
-    """`(N, H, W, 3)` uint8 RGB to `(N, 3, H, W)` float32 in [-1, 1], channels last in memory.
-
-    The conversion copies, so that the caller's array may be read-only shared memory.
-    """
-    scaled = batch.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    return torch.from_numpy(scaled).permute(0, 3, 1, 2)
+def to_input(batch: Tensor) -> Tensor:
+    """`(N, H, W, 3)` uint8 RGB to `(N, 3, H, W)` float32 in [-1, 1], channels last in memory."""
+    return to_float(batch, 1 / 127.5, 1.0, 1.0)
 
 
 def trimmed_mean(values: NDArray[np.float32], trim: float = TRIM) -> float:
@@ -118,18 +112,14 @@ def trimmed_mean(values: NDArray[np.float32], trim: float = TRIM) -> float:
 class MobileNetSbi:
     """The detector `mobilenet-sbi`; satisfies `models.detectors.contract.Detector`."""
 
-    def __init__(self, net: MobileNetV2, view: View, device: str) -> None:
+    def __init__(self, net: MobileNetV2, view: View, device: Device) -> None:
         self.view = view
-        self._device = torch.device(device)
-        if self._device.type == "cuda":
-            # TF32 keeps 10 bits, and which kernel rounds how depends on the batch: the same file, another score.
-            torch.backends.cudnn.allow_tf32 = False
-        self._net = net.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._head_weight = net.head.weight.detach().cpu().numpy()[0].astype(np.float64)
-        self._head_bias = float(net.head.bias.detach().cpu()[0])
+        self._device = device
+        self._net = device.place(net, channels_last=True)
+        self._head_weight = net.head.weight.cpu().numpy()[0].astype(np.float64)
+        self._head_bias = float(net.head.bias.cpu()[0])
 
-    @torch.inference_mode()
-    def encode(self, batch: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def encode(self, batch: Rows) -> NDArray[np.float32]:
         """Pooled features of face crops.
 
         Args:
@@ -138,8 +128,7 @@ class MobileNetSbi:
         Returns:
             `(N, 1280)` float32, at least 0. A row does not depend on its neighbours.
         """
-        features: NDArray[np.float32] = self._net(to_input(batch).to(self._device)).cpu().numpy()
-        return features
+        return self._device.encode(lambda rows: self._net(to_input(rows)), batch)
 
     def decide(self, features: NDArray[np.float32], times_s: NDArray[np.float64]) -> ClipScore:
         """Score of one face track.
@@ -159,38 +148,17 @@ class MobileNetSbi:
         )
 
 
-def load(weights_path: Path, view: View, device: str) -> MobileNetSbi:
+def load(recipe: Recipe) -> MobileNetSbi:
     """Build the detector from its safetensors file.
-
-    Args:
-        weights_path: half or single precision; keys are those of `MobileNetV2.state_dict()`.
-        view: the catalogue row's view.
-        device: `cpu`, `cuda` or `cuda:1`.
 
     Raises:
         WeightsError: the file cannot be read, or a key is missing, unexpected or misshapen; the key is named.
     """
-    return MobileNetSbi(read_net(weights_path), view, device)
+    return MobileNetSbi(read_net(recipe.weights), recipe.view, Device(recipe.device, recipe.precision))
 
 
 def read_net(weights_path: Path) -> MobileNetV2:
-    """The network with the weights of a safetensors file, in single precision. Raises as `load`."""
-    try:
-        tensors = load_file(weights_path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{weights_path} cannot be read as safetensors: {error}.") from error
+    """The network with the weights of a safetensors file, half or single precision, in single. Raises as `load`."""
     net = MobileNetV2()
-    _check_keys(tensors, net.state_dict(), weights_path)
-    net.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    fill(net, read_tensors(weights_path), weights_path)
     return net
-
-
-def _check_keys(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    for key, tensor in wanted.items():
-        if key not in found:
-            raise WeightsError(f"{path} lacks the key {key}.")
-        if found[key].shape != tensor.shape:
-            raise WeightsError(f"{path} has {key} as {tuple(found[key].shape)}.", f"It must be {tuple(tensor.shape)}.")
-    for key in found:
-        if key not in wanted:
-            raise WeightsError(f"{path} has the unexpected key {key}.")

@@ -63,7 +63,7 @@ def limits(settings: Settings) -> dict[str, float]:
 
 
 def _model(row: ModelRow) -> ModelBody:
-    return ModelBody.model_validate({**row.model_dump(mode="json"), "sha256": row.weights.sha256})
+    return ModelBody.model_validate({**row.model_dump(mode="json"), "sha256": row.files["weights"].sha256 or ""})
 
 
 def _ready(deployments: dict[str, DeploymentHealth]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from tests.service import Running
 
 README = (ROOT / "README.md").read_text("utf-8")

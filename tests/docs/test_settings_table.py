@@ -1,4 +1,4 @@
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from serve_app.settings import Settings
 
 OPERATIONS = ROOT / "docs" / "operations.md"

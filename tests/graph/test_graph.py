@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from ray import serve
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from models.pipeline import Pipeline
 from models.types import Verdict
 from tests.api.conftest import assert_problem

@@ -35,7 +35,7 @@ def test_the_catalogue_in_the_repository_is_valid() -> None:
         (("verdict",), "fake_abov"),
         (("models", 0), "licens"),
         (("models", 0, "view"), "frames"),
-        (("models", 0, "weights"), "md5"),
+        (("models", 0, "files", "weights"), "md5"),
         (("models", 0, "calibration"), "temperature"),
         (("models", 0, "share"), "gpus"),
     ],

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models.detectors.catalogue import ROOT
+from models.detectors.store import ROOT
 from serve_app.cli import EXIT_NOT_ANALYSED, EXIT_USAGE, app
 
 KEYS = {"path", "verdict", "p_fake", "confidence", "reason"}

@@ -5,7 +5,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from models.detectors.catalogue import ROOT, read_catalogue
+from models.detectors.catalogue import read_catalogue
+from models.detectors.store import ROOT
 from serve_app.app import build, detector_name
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.up import LOGICAL_CPUS

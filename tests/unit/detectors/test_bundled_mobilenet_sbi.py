@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.detectors.contract import Recipe
 from models.detectors.mobilenet_sbi import MobileNetSbi, load
 from models.types import View
 from tests.unit.training.portrait import astronaut
@@ -19,7 +20,7 @@ FORGERIES = 24
 
 @pytest.fixture(scope="module")
 def detector() -> MobileNetSbi:
-    return load(WEIGHTS, VIEW, "cpu")
+    return load(Recipe("mobilenet-sbi", {"weights": WEIGHTS}, VIEW))
 
 
 def logits_of_pairs(detector: MobileNetSbi, level: Degradation) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

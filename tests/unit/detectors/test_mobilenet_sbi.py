@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.detectors.contract import Recipe
 from models.detectors.mobilenet_sbi import MobileNetSbi, MobileNetV2, load, same_padding, trimmed_mean
 from models.errors import WeightsError
 from models.types import View
@@ -19,15 +20,19 @@ def random_state() -> dict[str, Tensor]:
     return {key: value.half() for key, value in MobileNetV2().state_dict().items()}
 
 
-def written(folder: Path, state: dict[str, Tensor]) -> Path:
+def written(folder: Path, state: dict[str, Tensor]) -> Recipe:
     path = folder / "weights.safetensors"
     save_file(state, path)
-    return path
+    return recipe(path)
+
+
+def recipe(path: Path) -> Recipe:
+    return Recipe("mobilenet", {"weights": path}, VIEW)
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> MobileNetSbi:
-    return load(written(tmp_path_factory.mktemp("weights"), random_state()), VIEW, "cpu")
+    return load(written(tmp_path_factory.mktemp("weights"), random_state()))
 
 
 def crops(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -57,17 +62,17 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     state = random_state()
     del state["blocks.7.depthwise.bias"]
     with pytest.raises(WeightsError, match=r"lacks the key blocks\.7\.depthwise\.bias"):
-        load(written(tmp_path, state), VIEW, "cpu")
+        load(written(tmp_path, state))
 
 
 def test_an_unexpected_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"unexpected key head\.scale"):
-        load(written(tmp_path, random_state() | {"head.scale": torch.ones(1)}), VIEW, "cpu")
+        load(written(tmp_path, random_state() | {"head.scale": torch.ones(1)}))
 
 
 def test_a_misshapen_key_is_named_with_both_shapes(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"head\.weight as \(2, 1280\)\. It must be \(1, 1280\)"):
-        load(written(tmp_path, random_state() | {"head.weight": torch.ones(2, 1280)}), VIEW, "cpu")
+        load(written(tmp_path, random_state() | {"head.weight": torch.ones(2, 1280)}))
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors"])
@@ -75,12 +80,12 @@ def test_a_file_that_is_no_safetensors_is_a_weights_error(tmp_path: Path, conten
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
-        load(path, VIEW, "cpu")
+        load(recipe(path))
 
 
 def test_an_absent_file_is_a_weights_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
-        load(tmp_path / "absent.safetensors", VIEW, "cpu")
+        load(recipe(tmp_path / "absent.safetensors"))
 
 
 def test_a_row_scores_the_same_alone_and_among_others(detector: MobileNetSbi) -> None:

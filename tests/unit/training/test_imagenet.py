@@ -18,8 +18,9 @@ def test_the_dequantised_network_knows_a_military_uniform() -> None:
     net, weight, bias = imagenet_net(DATA / FILE)
     rgb = read_rgb(DATA / "published" / "grace_hopper.bmp")
     crop = cv2.resize(rgb, (224, 224), interpolation=cv2.INTER_AREA)
+    batch = torch.from_numpy(np.asarray(crop, np.uint8)[None])
     with torch.inference_mode():
-        probabilities = (net(to_input(np.asarray(crop, np.uint8)[None])) @ weight.T + bias).softmax(1)[0]
+        probabilities = (net(to_input(batch)) @ weight.T + bias).softmax(1)[0]
     assert int(probabilities.argmax()) == 653
     assert float(probabilities[653]) == pytest.approx(0.87, abs=0.05)
 
