@@ -38,7 +38,7 @@ def assert_strict(load: Load, recipe: Recipe, tensors: Mapping[str, Tensor], key
     load(written(recipe, tensors, folder))
     renamed = {(name if name != key else f"{key}_renamed"): tensor for name, tensor in tensors.items()}
     missing = {name: tensor for name, tensor in tensors.items() if name != key}
-    misshapen = {**tensors, key: torch.zeros(*(side + 1 for side in tensors[key].shape) or (2,))}
+    misshapen = {**tensors, key: torch.zeros([side + 1 for side in tensors[key].shape] or [2])}
     surplus = {**tensors, "left.over": torch.zeros(1)}
     for broken, name in ((renamed, key), (missing, key), (misshapen, key), (surplus, "left.over")):
         with pytest.raises(WeightsError, match=re.escape(name)):
