@@ -1,7 +1,8 @@
 """From the detectors' scores to one verdict: calibrate, fuse, decide or abstain.
 
 Each detector's logit is calibrated on its own (Platt scaling), then the calibrated logits are averaged with the
-catalogue's weights. A clip is as fake as its most fake face.
+catalogue's weights, face by face; what looks at whole frames counts with every face it shows. Media is as fake as its
+most fake subject: a face, the frame if no face was scored, or the sound.
 """
 
 import math
@@ -22,6 +23,7 @@ from models.types import (
     FaceBox,
     FaceReport,
     Label,
+    Region,
     Segment,
     TimelinePoint,
     Track,
@@ -32,6 +34,10 @@ from models.types import (
 MIN_SIGHTINGS = 2
 HOW_TO_INSTALL = "`unmask models pull {}` installs it"
 SINGLE_FRAMES = 3  # clips of at most so many analysed frames are judged by a single sighting
+
+Subject = tuple[Region, int | None]
+"""What a score is of: a face by its track, the whole frame, or the sound."""
+FRAME: Subject = ("frame", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +99,25 @@ def _without_glimpses(outcome: Outcome, extraction: Extraction) -> Outcome:
     return replace(outcome, status="not_applicable", scores=(), why="face too brief: seen in one analysed frame only")
 
 
-def _fused_logits(outcomes: Iterable[Outcome]) -> dict[int | None, float]:
-    sums: dict[int | None, float] = defaultdict(float)
-    weights: dict[int | None, float] = defaultdict(float)
+def _fused_logits(outcomes: Iterable[Outcome]) -> dict[Subject, float]:
+    sums: dict[Subject, float] = defaultdict(float)
+    weights: dict[Subject, float] = defaultdict(float)
     for outcome in outcomes:
         for score in outcome.scores:
-            sums[score.track] += outcome.row.weight * calibrated(outcome.row, score.logit)
-            weights[score.track] += outcome.row.weight
+            subject = _subject(outcome, score)
+            sums[subject] += outcome.row.weight * calibrated(outcome.row, score.logit)
+            weights[subject] += outcome.row.weight
+    faces = [subject for subject in sums if subject[0] == "face"]
+    if faces and FRAME in sums:  # the frame shows the faces: its score is evidence on each, not a subject beside them
+        frame_sum, frame_weight = sums.pop(FRAME), weights.pop(FRAME)
+        for face in faces:
+            sums[face] += frame_sum
+            weights[face] += frame_weight
     return {subject: sums[subject] / weights[subject] for subject in sums}
+
+
+def _subject(outcome: Outcome, score: ClipScore) -> Subject:
+    return outcome.row.view.region, score.track
 
 
 def _decide(p_fake: float | None, bounds: VerdictRow) -> Label:
@@ -136,14 +153,14 @@ def _report(outcome: Outcome) -> DetectorReport:
     )
 
 
-def _face(track: Track, logits: dict[int | None, float], decider: int | None) -> FaceReport:
-    logit = logits.get(track.number)
+def _face(track: Track, logits: dict[Subject, float], decider: Subject | None) -> FaceReport:
+    logit = logits.get(("face", track.number))
     return FaceReport(
         track=track.number,
         start_s=float(track.times_s[0]),
         end_s=float(track.times_s[-1]),
         p_fake=None if logit is None else sigmoid(logit),
-        decided=logit is not None and track.number == decider,
+        decided=decider == ("face", track.number),
         lost_frames=len(track.lost_s),
         boxes=tuple(
             FaceBox(float(t), (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
@@ -153,19 +170,19 @@ def _face(track: Track, logits: dict[int | None, float], decider: int | None) ->
 
 
 def _timeline(outcomes: Iterable[Outcome]) -> tuple[TimelinePoint, ...]:
-    """Scores over time, fused over the detectors that give any, by face.
+    """Scores over time, fused over the detectors that give any, by subject.
 
     A detector's curve has a point per frame (of a head that was trained per frame) or per window, at its middle. The
     fused curve has a point wherever one of them has; between its points a detector's curve is linear, and beyond its
     ends it says nothing.
     """
-    curves: dict[int | None, list[_Curve]] = defaultdict(list)
+    curves: dict[Subject, list[_Curve]] = defaultdict(list)
     for outcome in outcomes:
         for score in outcome.scores:
             if curve := _curve(outcome.row, score):
-                curves[score.track].append(curve)
-    points = [point for face, found in curves.items() for point in _fused_curve(face, found)]
-    return tuple(sorted(points, key=lambda point: (point.t_s, -1 if point.face is None else point.face)))
+                curves[_subject(outcome, score)].append(curve)
+    points = [point for subject, found in curves.items() for point in _fused_curve(subject, found)]
+    return tuple(sorted(points, key=lambda point: (point.t_s, point.region, point.face or 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +200,7 @@ def _curve(row: ModelRow, score: ClipScore) -> _Curve | None:
     return _Curve(row.weight, np.array(times), np.array(logits)) if logits else None
 
 
-def _fused_curve(face: int | None, curves: Sequence[_Curve]) -> Iterable[TimelinePoint]:
+def _fused_curve(subject: Subject, curves: Sequence[_Curve]) -> Iterable[TimelinePoint]:
     times = np.unique(np.concatenate([curve.times_s for curve in curves]))
     sums, weights = np.zeros(len(times)), np.zeros(len(times))
     for curve in curves:
@@ -191,18 +208,18 @@ def _fused_curve(face: int | None, curves: Sequence[_Curve]) -> Iterable[Timelin
         sums += within * curve.weight * np.interp(times, curve.times_s, curve.logits)
         weights += within * curve.weight
     for t_s, logit in zip(times, sums / weights, strict=True):
-        yield TimelinePoint(float(t_s), face, sigmoid(float(logit)))
+        yield TimelinePoint(float(t_s), subject[1], sigmoid(float(logit)), subject[0])
 
 
 def _segments(timeline: Sequence[TimelinePoint], threshold: float) -> Iterable[Segment]:
-    """Stretches of consecutive analysed frames of one face above the threshold."""
-    faces = sorted({point.face for point in timeline}, key=lambda face: -1 if face is None else face)
-    for face in faces:
-        points = [point for point in timeline if point.face == face]
+    """Stretches of consecutive points of one subject above the threshold."""
+    subjects = sorted({(point.region, point.face) for point in timeline}, key=lambda of: (of[0], of[1] or 0))
+    for region, face in subjects:
+        points = [point for point in timeline if (point.region, point.face) == (region, face)]
         for above, run in groupby(points, key=lambda point: point.p_fake > threshold):
             stretch = list(run)
             if above:
                 scores = [point.p_fake for point in stretch]
-                source = "frame" if face is None else f"face {face}"
+                source = region if face is None else f"face {face}"
                 mean = sum(scores) / len(scores)
                 yield Segment(stretch[0].t_s, stretch[-1].t_s, mean, max(scores), source)

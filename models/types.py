@@ -173,11 +173,12 @@ class FaceReport:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePoint:
-    """A calibrated score at one moment, of one face (None: the whole frame, or the sound)."""
+    """A calibrated score at one moment: of one face, or (`face` None) of the whole frame or the sound."""
 
     t_s: float
     face: int | None
     p_fake: float
+    region: Region = "face"
 
 
 @dataclass(frozen=True, slots=True)

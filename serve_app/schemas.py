@@ -62,11 +62,12 @@ class FaceBody(Body):
 
 
 class TimelineBody(Body):
-    """A calibrated score at one moment; `face` is null for the whole frame."""
+    """A calibrated score at one moment; `face` is null where `region` is the whole frame or the sound."""
 
     t_s: float
     face: int | None
     p_fake: float
+    region: Literal["frame", "face", "audio"]
 
 
 class SegmentBody(Body):

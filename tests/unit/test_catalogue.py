@@ -80,6 +80,46 @@ def test_an_unknown_model_names_those_there_are() -> None:
         read_catalogue().choose("siglip-lstm-v9")
 
 
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ({}, "exactly one of bundled, url, huggingface and path"),
+        ({"url": "https://x.org/w", "path": "/w"}, "exactly one of bundled, url, huggingface and path"),
+        ({"url": "https://x.org/w"}, "a url file needs its sha256"),
+        ({"bundled": "w"}, "a bundled file needs its sha256"),
+        ({"huggingface": "a/b", "file": "w"}, "needs its revision"),
+        ({"url": "file:///etc/passwd", "sha256": "0" * 64}, "String should match pattern"),
+    ],
+)
+def test_a_file_says_exactly_where_it_is_from(
+    content: dict[str, Any], tmp_path: Path, file: dict[str, str], problem: str
+) -> None:
+    content["models"][0]["files"] = {"weights": file}
+    with pytest.raises(CatalogueError, match=problem):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_files_without_weights_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"][0]["files"] = {"config": {"path": "/w"}}
+    with pytest.raises(CatalogueError, match="one of the files must be named weights"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_an_architecture_that_is_not_built_here_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"][0]["architecture"] = "oracle"
+    with pytest.raises(CatalogueError, match=r"there is no models/detectors/oracle\.py"):
+        read_catalogue(written(content, tmp_path))
+
+
+def test_settings_choose_which_rows_are_served(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"].append({**content["models"][0], "id": "other", "enabled": False})
+    path = written(content, tmp_path)
+    assert "other" not in read_catalogue(path).ids
+    assert read_catalogue(path, ["other"]).ids == ("other",)
+    with pytest.raises(CatalogueError, match=r"no model nothing, which is to be served"):
+        read_catalogue(path, ["other", "nothing"])
+
+
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(b"weights")

@@ -6,7 +6,7 @@ import pytest
 from models.detectors.catalogue import CalibrationRow, ModelRow, VerdictRow, read_catalogue
 from models.extraction import Extraction
 from models.fusion import Outcome, fuse, sigmoid
-from models.types import ClipScore, MediaFacts, Timings, Track
+from models.types import ClipScore, MediaFacts, Region, Timings, Track
 
 BOUNDS = VerdictRow(real_below=0.45, fake_above=0.55)
 
@@ -66,7 +66,7 @@ def test_no_face_is_undetermined_with_the_reason() -> None:
     assert not found.degraded
 
 
-@pytest.mark.parametrize("status", ["failed", "late"])
+@pytest.mark.parametrize("status", ["failed", "late", "not_installed"])
 def test_a_detector_that_is_down_degrades_the_answer_and_is_named(status: str) -> None:
     outcomes = [ok({0: 3.0}, row("a")), Outcome(row("b"), status)]  # type: ignore[arg-type]
     found = fuse(extraction(16), outcomes, BOUNDS, "ensemble")
@@ -99,6 +99,45 @@ def test_segments_are_runs_above_the_threshold_of_one_face() -> None:
     assert [(s.start_s, s.end_s, s.source) for s in found.segments] == [(1.0, 2.0, "face 0"), (4.0, 4.0, "face 0")]
     assert found.segments[0].peak == pytest.approx(sigmoid(4.0))
     assert [point.t_s for point in found.timeline] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def of(region: Region, model: str = "a", weight: float = 1.0) -> ModelRow:
+    made = row(model, weight)
+    return made.model_copy(update={"view": made.view.model_copy(update={"region": region})})
+
+
+def test_a_fake_voice_is_not_averaged_away_by_a_real_picture() -> None:
+    outcomes = [ok({None: -3.0}, of("frame")), ok({None: 3.0}, of("audio", "b"))]
+    found = fuse(extraction(), outcomes, BOUNDS, "ensemble")
+    assert found.p_fake == pytest.approx(sigmoid(3.0))
+    assert {(point.region, point.face) for point in found.timeline} == {("frame", None), ("audio", None)}
+    assert [segment.source for segment in found.segments] == ["audio"]
+
+
+def test_a_detector_of_whole_frames_counts_with_every_face() -> None:
+    outcomes = [ok({0: 3.0, 1: 0.0}, of("face", weight=2.0)), ok({None: -3.0}, of("frame", "b", weight=1.0))]
+    found = fuse(extraction(16, 16), outcomes, BOUNDS, "ensemble")
+    assert [face.p_fake for face in found.faces] == [pytest.approx(sigmoid(1.0)), pytest.approx(sigmoid(-1.0))]
+    assert found.p_fake == pytest.approx(sigmoid(1.0))
+
+
+def test_windows_make_a_timeline_at_their_middles() -> None:
+    score = ClipScore(1.0, track=None, per_window_logits=(-2.0, 2.0), windows_s=((0.0, 4.0), (3.0, 7.0)))
+    found = fuse(extraction(), [Outcome(of("audio"), "ok", (score,))], BOUNDS, "a")
+    assert [(point.t_s, point.p_fake) for point in found.timeline] == [
+        (2.0, pytest.approx(sigmoid(-2.0))),
+        (5.0, pytest.approx(sigmoid(2.0))),
+    ]
+
+
+def test_curves_with_different_times_are_fused_between_their_points_and_alone_beyond_the_ends() -> None:
+    sparse = ClipScore(0.0, (0.0, 4.0), 0, (0.0, 2.0))
+    late = ClipScore(0.0, (2.0, 2.0), 0, (1.0, 3.0))
+    found = fuse(extraction(16), [Outcome(row("a"), "ok", (sparse,)), Outcome(row("b"), "ok", (late,))], BOUNDS, "x")
+    expected = {0.0: 0.0, 1.0: (2.0 + 2.0) / 2, 2.0: (4.0 + 2.0) / 2, 3.0: 2.0}
+    assert {point.t_s: pytest.approx(point.p_fake) for point in found.timeline} == {
+        t_s: sigmoid(logit) for t_s, logit in expected.items()
+    }
 
 
 @pytest.mark.parametrize("logit", [-1000.0, -1.0, 0.0, 1.0, 1000.0])

@@ -16,7 +16,7 @@ from deployments.detector import Scored
 from deployments.ensemble_router import EnsembleRouter, MediaRef
 from deployments.frame_extractor import ExtractedViews
 from models.detectors.catalogue import Catalogue, ModelRow, VerdictRow, read_catalogue
-from models.errors import DecoderCrashed, Overloaded, UnknownModel
+from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnknownModel
 from models.extraction import Extraction
 from models.types import ClipScore, MediaFacts, Timings, Track, Verdict, View
 
@@ -94,11 +94,13 @@ def rows(*names: str) -> Catalogue:
     return Catalogue(tuple(found), VerdictRow())
 
 
-def analyze(extractor: Handle, detectors: dict[str, Handle], model: str = "", timeout_s: float = 5.0) -> Verdict:
+def analyze(
+    extractor: Handle, detectors: dict[str, Handle], model: str = "", timeout_s: float = 5.0, missing: str = ""
+) -> Verdict:
     router = EnsembleRouter(
         extractor,  # type: ignore[arg-type]
         detectors,  # type: ignore[arg-type]
-        rows(*detectors),
+        rows(*detectors, *filter(None, [missing])),
         "ensemble",
         timeout_s,
     )
@@ -191,6 +193,20 @@ def test_an_extractor_that_dies_twice_on_a_file_is_not_asked_a_third_time() -> N
     with pytest.raises(DecoderCrashed):
         analyze(extractor, {"a": Handle(scored)})
     assert extractor.calls == ensemble_router.EXTRACTOR_ATTEMPTS == 2
+
+
+def test_a_model_that_is_not_installed_is_named_with_its_remedy_and_the_others_answer() -> None:
+    verdict = analyze(Handle(extracted), {"a": Handle(scored)}, missing="b")
+    assert statuses(verdict) == {"a": "ok", "b": "not_installed"}
+    assert verdict.degraded
+    assert [report.why for report in verdict.detectors if report.id == "b"] == ["`unmask models pull b` installs it"]
+
+
+def test_asking_for_a_model_that_is_not_installed_alone_is_refused_before_anything_is_extracted() -> None:
+    extractor = Handle(extracted)
+    with pytest.raises(NotInstalled, match=r"b is not installed.*unmask models pull b"):
+        analyze(extractor, {"a": Handle(scored)}, "b", missing="b")
+    assert extractor.calls == 0
 
 
 def test_a_view_without_a_clip_asks_no_detector() -> None:
