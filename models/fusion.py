@@ -57,7 +57,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
     outcomes = [_without_glimpses(outcome, extraction) for outcome in outcomes]
     logits = _fused_logits(outcomes)
     decider = max(logits, key=lambda subject: logits[subject], default=None)
-    p_fake = sigmoid(logits[decider]) if logits else None
+    p_fake = None if decider is None else sigmoid(logits[decider])
     timeline = _timeline(outcomes)
     return Verdict(
         verdict=_decide(p_fake, bounds),
