@@ -63,7 +63,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
         verdict=_decide(p_fake, bounds),
         p_fake=p_fake,
         confidence=0.0 if p_fake is None else max(p_fake, 1 - p_fake),
-        reason=_reason(p_fake, bounds, outcomes),
+        reason=_reason(p_fake, bounds, outcomes, extraction.media.kind),
         degraded=any(outcome.status in {"failed", "late", "not_installed"} for outcome in outcomes),
         mode="ensemble" if model == "ensemble" else "single",
         model=model,
@@ -126,10 +126,10 @@ def _decide(p_fake: float | None, bounds: VerdictRow) -> Label:
     return "FAKE" if p_fake > bounds.fake_above else "REAL"
 
 
-def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome]) -> str:
+def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome], kind: str) -> str:
     if p_fake is None:
         if all(outcome.status == "not_applicable" for outcome in outcomes):
-            return outcomes[0].why if outcomes else "nothing applicable: no detector takes this media"
+            return _nothing_applies(outcomes, kind)
         missing = ", ".join(f"{o.row.id} {o.status}" for o in outcomes if o.status != "not_applicable")
         return f"no detector answered: {missing}"
     if _decide(p_fake, bounds) == "UNDETERMINED":
@@ -137,6 +137,15 @@ def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome
             f"score spans the threshold: {p_fake:.2f} lies between {bounds.real_below:.2f} and {bounds.fake_above:.2f}"
         )
     return ""
+
+
+def _nothing_applies(outcomes: Sequence[Outcome], kind: str) -> str:
+    """The most telling of the reasons: that of a detector which takes this kind of media, if one was asked."""
+    fitting = [outcome.why for outcome in outcomes if (outcome.row.view.region == "audio") == (kind == "audio")]
+    if fitting or kind == "video":
+        return (fitting or [outcome.why for outcome in outcomes])[0]
+    sense = "listens to sound" if kind == "audio" else "looks at pictures"
+    return f"no detector that was asked {sense}: `unmask models list` shows those that do"
 
 
 def _report(outcome: Outcome) -> DetectorReport:

@@ -13,6 +13,7 @@ Align = Literal["box", "landmarks", "five_points"]
 Spacing = Literal["uniform"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Class = Literal["fake", "real"]
+Kind = Literal["video", "image", "audio"]
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
 
@@ -89,7 +90,7 @@ class Track:
 class MediaFacts:
     """What was learnt about the media while reading it. Width and height are of the upright picture."""
 
-    kind: Literal["video", "image", "audio"]
+    kind: Kind
     sha256: str
     size_bytes: int
     container: str = ""

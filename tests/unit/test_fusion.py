@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from models.detectors.catalogue import CalibrationRow, ModelRow, VerdictRow, read_catalogue
 from models.extraction import Extraction
 from models.fusion import Outcome, fuse, sigmoid
-from models.types import ClipScore, MediaFacts, Region, Timings, Track
+from models.types import ClipScore, Kind, MediaFacts, Region, Timings, Track
 
 BOUNDS = VerdictRow(real_below=0.45, fake_above=0.55)
 
@@ -64,6 +65,24 @@ def test_no_face_is_undetermined_with_the_reason() -> None:
     found = fuse(extraction(), [Outcome(row(), "not_applicable", why=why)], BOUNDS, "a")
     assert (found.verdict, found.p_fake, found.confidence, found.reason) == ("UNDETERMINED", None, 0.0, why)
     assert not found.degraded
+
+
+@pytest.mark.parametrize(("kind", "sense"), [("audio", "listens to sound"), ("image", "looks at pictures")])
+def test_media_that_no_detector_takes_says_where_to_find_one(kind: Kind, sense: str) -> None:
+    wrong = of("frame" if kind == "audio" else "audio")
+    media = replace(extraction().media, kind=kind)
+    found = fuse(replace(extraction(), media=media), [Outcome(wrong, "not_applicable", why="x")], BOUNDS, "a")
+    assert found.reason == f"no detector that was asked {sense}: `unmask models list` shows those that do"
+
+
+def test_the_reason_is_that_of_a_detector_which_takes_the_media() -> None:
+    outcomes = [
+        Outcome(of("face"), "not_applicable", why="no face"),
+        Outcome(of("audio"), "not_applicable", why="mute"),
+    ]
+    heard = replace(extraction(), media=replace(extraction().media, kind="audio"))
+    assert fuse(heard, outcomes, BOUNDS, "ensemble").reason == "mute"
+    assert fuse(extraction(), outcomes, BOUNDS, "ensemble").reason == "no face"
 
 
 @pytest.mark.parametrize("status", ["failed", "late", "not_installed"])
