@@ -6,7 +6,7 @@
     |   +-- UnsupportedMedia      container or codec is not on the allow-list, or not media
     |   +-- TruncatedMedia        the file ends before its own index says
     |   +-- CorruptMedia          the right format, but nothing could be decoded
-    |   +-- NoVideoStream         a video was needed and there is only sound or data
+    |   +-- NoVideoStream         there are neither pictures nor sound in the file
     |   +-- MediaLimitExceeded    more pixels, seconds or frames than allowed; `code` says which
     |   +-- DecoderCrashed        the confined child died (signal)
     |   +-- DecoderTimeout        the confined child passed its wall-clock or CPU limit
@@ -69,7 +69,7 @@ class CorruptMedia(MediaError):
 
 
 class NoVideoStream(MediaError):
-    """A video was needed and the file has no moving pictures."""
+    """The file has neither pictures nor sound."""
 
     code = "no_video_stream"
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import av
 import numpy as np
+import pillow_heif
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from PIL import Image
 
+pillow_heif.register_heif_opener()
 Picture = NDArray[np.uint8]
 Samples = NDArray[np.float32]
 
@@ -98,6 +101,20 @@ def clip(frames: int = 30, width: int = 160, height: int = 96, coding: Coding | 
     return clip_from_frames(numbered_frames(frames, width, height), coding, **more)
 
 
+def still(pixels: Picture | Image.Image, name: str = "jpeg", **options: Any) -> bytes:
+    """A still picture in a format by the name `sniff` gives it; the options are those of Pillow's `save`."""
+    file = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(file, "HEIF" if name == "heic" else name.upper(), **options)
+    return file.getvalue()
+
+
+def gradient(width: int = 160, height: int = 96) -> Picture:
+    """A smooth picture that looks different from every side: what lossy coding hardly changes."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1).astype(np.uint8)
+
+
 def tone(seconds: float, amplitude: float = 0.25, hz: float = 440.0) -> Samples:
     """`(S,)` float32 mono at 48 kHz."""
     t = np.arange(round(seconds * 48_000)) / 48_000
@@ -167,6 +184,20 @@ def with_cover(frames: int = 10) -> bytes:
     """A small video whose cover picture is larger than the video."""
     cover = clip_from_frames([np.full((600, 600, 3), 200, np.uint8)], Coding("mjpeg", "mjpeg", pix_fmt="yuvj420p"))
     return _two_tracks(clip(frames), cover, attached=True)
+
+
+def cover_only() -> bytes:
+    """An MP4 that holds a cover picture and no track."""
+    file = io.BytesIO()
+    cover = clip_from_frames([gradient(64, 64)], Coding("mjpeg", "mjpeg", pix_fmt="yuvj420p"))
+    with av.open(file, "w", format="mp4") as out, _opened(cover) as source:
+        track = out.add_stream_from_template(source.streams.video[0])
+        track.disposition = Disposition.attached_pic
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = track
+                out.mux(packet)
+    return file.getvalue()
 
 
 def with_two_videos(frames: int = 10) -> bytes:

@@ -33,6 +33,12 @@ def is_silent(samples: Samples) -> bool:
     return bool(_block_levels(samples).max(initial=-np.inf) < SILENCE_DB)
 
 
+def audible_s(samples: Samples) -> float:
+    """How many seconds of `(S,)` float32 are above -70 dB of full scale, counted in blocks of 50 ms."""
+    loud = int((_block_levels(samples) >= SILENCE_DB).sum())
+    return min(loud * _BLOCK, len(samples)) / SAMPLE_RATE_HZ
+
+
 def at_fixed_loudness(samples: Samples) -> Samples:
     """Speech at -26 dB of full scale, however it was recorded.
 
@@ -57,8 +63,8 @@ def at_fixed_loudness(samples: Samples) -> Samples:
 
 def _block_levels(samples: Samples) -> NDArray[np.float64]:
     """`(B,)` float64: power of each 50 ms block in dB of full scale; the last one is padded with silence."""
-    padded = np.pad(samples, (0, -len(samples) % _BLOCK)).astype(np.float64)
-    power = np.square(padded.reshape(-1, _BLOCK)).mean(axis=1)
+    blocks = np.pad(samples, (0, -len(samples) % _BLOCK)).reshape(-1, _BLOCK)
+    power = np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / _BLOCK  # converts piecewise, not the whole track
     levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-20))
     return levels
 

@@ -109,6 +109,18 @@ class Media:
             raise UnsupportedMedia(f"The pictures are {self.codec or 'of an unknown codec'}.", ACCEPTED_MEDIA)
         return self.video
 
+    def require_anything(self) -> None:
+        """Raises unless there is a track that can be decoded.
+
+        Raises:
+            NoVideoStream: there are neither pictures nor sound.
+            UnsupportedMedia: there is only sound, and its codec is not on the allow-list.
+        """
+        if self.video is None and self.audio is None:
+            if self.audio_codec:
+                raise UnsupportedMedia(f"The sound is {self.audio_codec}.", ACCEPTED_MEDIA)
+            raise NoVideoStream(f"The {self.name} file has neither pictures nor sound.", ACCEPTED_MEDIA)
+
     def walk(self) -> Walk:
         """Read every packet of both tracks without decoding.
 
@@ -167,8 +179,6 @@ class Media:
         return len(self.video.index_entries) if self._demuxer == "mov" else self.video.frames
 
     def _nothing_inside(self) -> MediaError:
-        if self.video is None and self.audio is None:
-            return NoVideoStream(f"The {self.name} file has no moving pictures.", ACCEPTED_MEDIA)
         if (self.video is not None and self.video.frames) or self._container.duration:
             return TruncatedMedia(f"The {self.name} file announces pictures or sound and ends before the first.")
         return CorruptMedia(f"The {self.name} file holds no picture and no sound.")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import IO
 
-from models.errors import CorruptMedia, DecoderOutOfMemory, UnmaskError, UnsupportedMedia
+from models.errors import CorruptMedia, DecoderOutOfMemory, UnmaskError
 from models.media.audio import sound_blocks
 from models.media.container import Media
 from models.media.facts import Event, Frame, Probe, Report, Request, Sound
@@ -13,6 +13,8 @@ from models.media.limits import Limits
 from models.media.picture import Numbered, Upright, deinterlaced
 from models.media.pictures import Pictures
 from models.media.plan import Ints, union_indices, with_neighbours
+from models.media.sniff import HEAD_BYTES, STILLS, container_of
+from models.media.still import still_events
 
 
 def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]:
@@ -24,13 +26,14 @@ def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]
         limits: what it may cost; memory and processor limits are the child's, not checked here.
 
     Yields:
-        One `Probe`, then `Frame`s in display order, then `Sound` blocks, then one `Report`.
+        One `Probe`, then `Frame`s in display order, then `Sound` blocks, then one `Report`. What is wanted and not
+        there (the pictures of a recording, the sound of a photograph) is left out; the probe says what there is.
 
     Raises:
         MediaError: one of its subclasses, for every way in which media can be unfit.
     """
     try:
-        yield from _Decode(file, request, limits).events()
+        yield from _events(file, request, limits)
     except UnmaskError:
         raise
     except MemoryError as error:
@@ -38,6 +41,12 @@ def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]
     except Exception as error:
         # What PyAV raises on damaged files is no one family; UnicodeDecodeError has been seen.
         raise CorruptMedia(f"The file cannot be decoded ({type(error).__name__}).") from error
+
+
+def _events(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]:
+    file.seek(0)
+    name = container_of(file.read(HEAD_BYTES))
+    return still_events(file, name, request, limits) if name in STILLS else _Decode(file, request, limits).events()
 
 
 def out_of_memory(limits: Limits) -> DecoderOutOfMemory:
@@ -50,24 +59,31 @@ class _Decode:
         started = time.perf_counter()
         self._request, self._limits = request, limits
         self._media = Media(file, limits)
-        if request.counts:
+        self._counts = request.counts if self._media.video is not None else ()
+        if self._counts:
             self._media.require_video()
-        elif request.audio and self._media.audio is None and self._media.audio_codec:
-            raise UnsupportedMedia(f"The sound is {self._media.audio_codec}.")
+        self._media.require_anything()
         self._walk = self._media.walk()
         self._pictures = Pictures(self._media, self._walk, request.threads)
         self._probe_s = time.perf_counter() - started
         self._decode_s = 0.0
 
     def events(self) -> Iterator[Event]:
-        yield from self._timed(self._video() if self._request.counts else iter((self._probe(None),)))
+        yield from self._timed(self._video() if self._counts else iter((self._probe(None),)))
         if self._request.audio and self._media.audio is not None:
-            yield from self._timed(map(Sound, sound_blocks(self._media, self._walk.audio_start_pts)))
+            yield from self._timed(self._sound())
         self._media.close()
         yield Report(self._pictures.decoded, self._pictures.missing, self._probe_s, self._decode_s)
 
+    def _sound(self) -> Iterator[Event]:
+        blocks = sound_blocks(self._media, self._walk.audio_start_pts)
+        first = next(blocks, None)
+        if first is None and self._media.video is None:
+            raise CorruptMedia(f"None of the {self._media.audio_codec} sound could be decoded.")
+        yield from () if first is None else map(Sound, chain((first,), blocks))
+
     def _video(self) -> Iterator[Event]:
-        wanted = union_indices(len(self._walk.times_s), self._request.counts)
+        wanted = union_indices(len(self._walk.times_s), self._counts)
         frames = self._pictures.frames(wanted)
         first = next(frames, None)
         if first is None:

@@ -13,7 +13,11 @@ DECODER_ALIASES = frozenset({"libdav1d", "libvpx", "libvpx-vp9", "mp3float", "li
 
 SAMPLE_RATE_HZ = 16_000
 
-ACCEPTED_MEDIA = "Accepted: MP4/MOV, WebM/Matroska or AVI with H.264, H.265, VP8, VP9, AV1, MPEG-4 or MJPEG video."
+ACCEPTED_MEDIA = (
+    "Accepted: video in MP4/MOV, WebM/Matroska or AVI with H.264, H.265, VP8, VP9, AV1, MPEG-4 or MJPEG; "
+    "pictures in JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF; "
+    "sound in WAV, MP3, M4A, OGG or FLAC with AAC, MP3, Opus, Vorbis, FLAC, AC-3 or PCM."
+)
 
 
 @dataclass(frozen=True, slots=True)

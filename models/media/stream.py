@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from models.media.audio import Samples, at_fixed_loudness
+from models.media.audio import Samples, at_fixed_loudness, audible_s
 from models.media.confined import decode_confined
 from models.media.decode import decode
 from models.media.facts import Event, Frame, Probe, Report, Request, Sound
@@ -62,12 +62,14 @@ class MediaStream:
     Attributes:
         probe: what the file is.
         report: what the decode took; complete once everything was read.
+        audible_s: seconds of the sound track that are not silence, as it was recorded; known after `audio()`.
     """
 
     def __init__(self, events: Generator[Event]) -> None:
         self._events = events
         self._sound: list[Samples] = []
         self.report = Report()
+        self.audible_s = 0.0
         self.probe = self._first()
 
     def frames(self) -> Iterator[Frame]:
@@ -96,7 +98,12 @@ class MediaStream:
         """
         for _ in self.frames():
             pass
-        return at_fixed_loudness(np.concatenate(self._sound)) if self._sound else None
+        if not self._sound:
+            return None
+        sound = np.concatenate(self._sound)
+        self._sound = [sound]  # not kept twice: ten minutes are 38 MB
+        self.audible_s = audible_s(sound)
+        return at_fixed_loudness(sound)
 
     def close(self) -> None:
         """Stop decoding and free the child, the ring and the descriptors."""

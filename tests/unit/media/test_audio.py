@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from models.errors import TooLong
+from models.errors import CorruptMedia, TooLong
 from models.media import SAMPLE_RATE_HZ, Limits, Request, at_fixed_loudness, is_silent, read_in_process
-from models.media.audio import ACTIVE_LEVEL_DB, Samples
+from models.media.audio import ACTIVE_LEVEL_DB, Samples, audible_s
 from tests import media
 from tests.media import Coding, clip
 
@@ -54,6 +54,38 @@ def test_a_recording_without_pictures_is_read_when_none_are_wanted(container: st
     assert stream.probe.audio_s == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("audio", [False, True])
+def test_a_recording_is_read_for_what_it_is_when_pictures_are_wanted(audio: bool) -> None:
+    data = media.sound_only(media.tone(1), "wav", "pcm_s16le")
+    with read_in_process(data, Request(counts=(4,), audio=audio)) as stream:
+        assert list(stream.frames()) == []
+        assert (stream.audio() is not None) is audio
+    assert (stream.probe.codec, stream.probe.audio_codec, stream.probe.audio_s) == ("", "pcm_s16le", 1.0)
+
+
+def test_a_recording_of_an_m4a_is_called_one() -> None:
+    data = media.sound_only(media.tone(1), "ipod", "aac")
+    with read_in_process(data, Request(audio=True)) as stream:
+        assert (stream.probe.container, stream.probe.audio_codec) == ("m4a", "aac")
+
+
+def test_sound_of_a_codec_off_the_list_is_left_out_beside_pictures() -> None:
+    with read_in_process(clip(3, sound=media.tone(0.5), sound_codec="alac"), Request((2,), audio=True)) as stream:
+        assert stream.audio() is None
+    assert (stream.probe.audio_codec, stream.probe.audio_s) == ("alac", 0.0)
+
+
+def test_a_recording_of_which_nothing_can_be_decoded_is_corrupt() -> None:
+    data = media.sound_only(media.tone(1), "matroska", "flac")
+    with pytest.raises(CorruptMedia), read_in_process(_without_frames(data), Request(audio=True)) as stream:
+        stream.audio()
+
+
+def _without_frames(flac_in_matroska: bytes) -> bytes:
+    """Every FLAC frame begins with a sync code of 14 bits; without it a packet is nothing."""
+    return flac_in_matroska.replace(b"\xff\xf8", b"\0\0")
+
+
 def test_a_clip_without_sound_has_none() -> None:
     assert _sound(clip(3)) is None
 
@@ -95,3 +127,15 @@ def test_digital_silence_in_a_file_is_recognised() -> None:
     samples = _sound(clip(30, sound=media.silence(1)))
     assert samples is not None
     assert is_silent(samples)
+
+
+def test_audible_sound_is_counted_without_its_pauses() -> None:
+    pause = np.zeros(SAMPLE_RATE_HZ, np.float32)
+    assert audible_s(np.concatenate([_tone_16k(0.1, 0.5), pause, _tone_16k(0.1, 0.25), pause])) == 0.75
+
+
+def test_audible_sound_is_measured_before_its_level_is_raised() -> None:
+    quiet = np.concatenate([media.tone(1, 0.01), media.tone(1, 1e-4)])  # the second is at -83 dB, after raising at -57
+    with read_in_process(media.sound_only(quiet, "wav", "pcm_s16le"), Request(audio=True)) as stream:
+        stream.audio()
+    assert stream.audible_s == pytest.approx(1, abs=0.06)

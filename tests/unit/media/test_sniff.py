@@ -19,6 +19,21 @@ from tests import media
         (b"OggS\0\x02", "ogg", "ogg"),
         (b"ID3\x04\0", "mp3", "mp3"),
         (b"\xff\xfb\x90\x64", "mp3", "mp3"),
+        (b"\0\0\0\x1cftypM4A \0\0\0\0", "mov", "m4a"),
+        (b"\xff\xd8\xff\xe1", "jpeg", "jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "png", "png"),
+        (b"GIF87a", "gif", "gif"),
+        (b"GIF89a", "gif", "gif"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "webp", "webp"),
+        (b"BM" + bytes(12) + b"\x28\0\0\0", "bmp", "bmp"),
+        (b"II*\0\x08\0\0\0", "tiff", "tiff"),
+        (b"MM\0*\0\0\0\x08", "tiff", "tiff"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic", "heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "heic", "heic"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "avif", "avif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "avif", "avif"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1avif", "heic", "heic"),  # the box ends before `avif`
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomheic", "mov", "mp4"),  # a film whose writer also writes pictures
     ],
 )
 def test_accepted_containers_are_known_by_their_first_bytes(head: bytes, container: str, name: str) -> None:
@@ -29,9 +44,8 @@ def test_accepted_containers_are_known_by_their_first_bytes(head: bytes, contain
 @pytest.mark.parametrize(
     ("head", "named"),
     [
-        (b"\x89PNG\r\n\x1a\n", "PNG"),
-        (b"\xff\xd8\xff\xe0", "JPEG"),
         (b"%PDF-1.7", "PDF"),
+        (b"BM reads like text", "text"),
         (b"#EXTM3U\n#EXT-X-VERSION:3", "HLS"),
         (b"ffconcat version 1.0\nfile /etc/passwd", "concat"),
         (b"dear all,\r\n\tplease find", "text"),
@@ -45,7 +59,7 @@ def test_what_is_refused_is_named(head: bytes, named: str) -> None:
     assert "MP4" in refusal.value.accepted
 
 
-@pytest.mark.parametrize("muxer", ["flv", "asf", "gif", "mpegts", "mpeg", "nut", "rawvideo"])
+@pytest.mark.parametrize("muxer", ["flv", "asf", "mpegts", "mpeg", "nut", "rawvideo"])
 def test_other_containers_of_ffmpeg_are_refused(muxer: str) -> None:
     with pytest.raises(UnsupportedMedia):
         container_of(media.in_container(muxer)[:64])
