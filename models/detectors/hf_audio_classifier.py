@@ -1,0 +1,163 @@
+"""Any transformers classifier of raw sound: wav2vec 2.0, XLS-R, HuBERT, WavLM and their kin, built from its config.
+
+The files are those of a Hugging Face repository: `weights` (model.safetensors), `config` (config.json) and, if it has
+one, `preprocessor` (preprocessor_config.json). Nothing is downloaded, and no code of a repository runs.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, AutoModelForAudioClassification
+
+from models.detectors.contract import Recipe, Rows
+from models.detectors.device import Device
+from models.detectors.labels import established, fake_logits
+from models.detectors.sound import judged
+from models.detectors.weights import fill, read_tensors
+from models.errors import CatalogueError, WeightsError
+from models.media.limits import SAMPLE_RATE_HZ
+from models.types import Class, ClipScore, View
+
+# Those that read the waveform itself; the others want spectrograms of their own kind.
+WAVEFORM_TYPES = (
+    "data2vec-audio",
+    "hubert",
+    "sew",
+    "sew-d",
+    "unispeech",
+    "unispeech-sat",
+    "wav2vec2",
+    "wav2vec2-conformer",
+    "wavlm",
+)
+EXTRACTOR = "Wav2Vec2FeatureExtractor"
+# The weight norm of the positional convolution, as PyTorch 1 named its two parts and as PyTorch 2 does.
+RENAMED = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a file of a repository; raises `WeightsError` if it is none or names code to be run."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no JSON object.")
+    if "auto_map" in content:
+        raise WeightsError(f"{path} has auto_map: it needs code of its repository.", "Such code is never run here.")
+    return content
+
+
+def read_config(path: Path) -> Any:
+    """The transformers configuration of a classifier of waveforms; raises `WeightsError`."""
+    content = read_json(path)
+    model_type = content.get("model_type")
+    if model_type not in WAVEFORM_TYPES:
+        raise WeightsError(f"{path}: model_type is {model_type!r}.", f"It must be one of {', '.join(WAVEFORM_TYPES)}.")
+    # An attention implementation can be a kernel that transformers would download and run.
+    own = {key: value for key, value in content.items() if not key.endswith("attn_implementation")}
+    try:
+        return CONFIG_MAPPING[model_type].from_dict(own)
+    except Exception as error:  # transformers validates with errors of its own
+        raise WeightsError(f"{path} is no configuration of {model_type}: {error}.") from error
+
+
+def is_normalised(path: Path | None) -> bool:
+    """Whether windows are brought to zero mean and unit variance.
+
+    Args:
+        path: of preprocessor_config.json; without one, the feature extractor's own default holds: they are.
+
+    Raises:
+        WeightsError: it is not the feature extractor of raw sound at 16 kHz.
+    """
+    content = read_json(path) if path else {}
+    kind, rate = content.get("feature_extractor_type", EXTRACTOR), content.get("sampling_rate", SAMPLE_RATE_HZ)
+    if kind != EXTRACTOR:
+        raise WeightsError(f"{path}: feature_extractor_type is {kind!r}.", f"It must be {EXTRACTOR}.")
+    if rate != SAMPLE_RATE_HZ:
+        raise WeightsError(f"{path}: sampling_rate is {rate!r}.", f"It must be {SAMPLE_RATE_HZ}.")
+    return bool(content.get("do_normalize", True))
+
+
+def at_unit_variance(rows: Tensor) -> Tensor:
+    """`(N, samples)` float32, each row to zero mean and unit variance as `Wav2Vec2FeatureExtractor` does it."""
+    return (rows - rows.mean(1, keepdim=True)) / (rows.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
+
+
+def in_current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with the two parts of a weight norm named as PyTorch 2 names them."""
+    return {_current_name(key): tensor for key, tensor in tensors.items()}
+
+
+def _current_name(key: str) -> str:
+    return next((key.removesuffix(old) + new for old, new in RENAMED.items() if key.endswith(old)), key)
+
+
+class HfAudioClassifier:
+    """The detector `hf_audio_classifier`; satisfies `models.detectors.contract.Detector`."""
+
+    def __init__(self, net: nn.Module, recipe: Recipe, labels: tuple[Class, ...], *, normalise: bool) -> None:
+        self.view: View = recipe.view
+        self._labels = labels
+        self._normalise = normalise
+        self._device = Device(recipe.device, recipe.precision)
+        self._net = self._device.place(net)
+
+    def encode(self, batch: Rows) -> NDArray[np.float32]:
+        """Logits of windows of sound.
+
+        Args:
+            batch: `(N, samples)` float32 at 16 kHz in [-1, 1]; may be read-only.
+
+        Returns:
+            `(N, C)` float32 in the order of the labels. A row does not depend on its neighbours.
+        """
+        return self._device.encode(self._logits, batch)
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        logits: Tensor = self._net(at_unit_variance(rows) if self._normalise else rows).logits
+        return logits
+
+    def decide(self, features: NDArray[np.float32], times_s: NDArray[np.float64]) -> ClipScore:
+        """Score of one sound: the mean logit of its windows.
+
+        Args:
+            features: `(W, C)` float32 from `encode`, W at least 1.
+            times_s: `(W,)`, where the windows start, in seconds.
+        """
+        return judged(fake_logits(features, self._labels), times_s, self.view.size)
+
+
+def load(recipe: Recipe) -> HfAudioClassifier:
+    """Build the detector from the files of its repository.
+
+    Raises:
+        WeightsError: a file cannot be read or needs code of its repository, a key is missing, unexpected or misshapen
+            (it is named), the sound must be other than raw at 16 kHz, or the label order cannot be established.
+        CatalogueError: the row names no `config`, has options (there are none), or fills short windows with silence.
+    """
+    _check(recipe)
+    config = read_config(recipe.files["config"])
+    labels = established(config.id2label, recipe.labels, recipe.id)
+    normalise = is_normalised(recipe.files.get("preprocessor"))
+    net = AutoModelForAudioClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    fill(net, in_current_names(read_tensors(recipe.weights)), recipe.weights)
+    return HfAudioClassifier(net, recipe, labels, normalise=normalise)
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.options:
+        unknown = ", ".join(recipe.options)
+        raise CatalogueError(f"{recipe.id}: unknown option {unknown}.", "hf_audio_classifier has no options.")
+    if "config" not in recipe.files:
+        raise CatalogueError(f"{recipe.id}: none of its files is named config.", "It is the repository's config.json.")
+    if recipe.view.fit != "repeat":
+        # No attention mask is made, so silence after short sound would be attended to and normalised with it.
+        raise CatalogueError(f"{recipe.id}: its view has fit {recipe.view.fit}.", "It must be repeat.")
