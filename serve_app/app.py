@@ -57,8 +57,8 @@ def build(args: BuildArgs) -> Application:
         max_queued_requests=MAX_QUEUED,
         ray_actor_options={"num_cpus": 0.1},
     )(Ingress)
-    # The replicas get the key's digest, never the key.
-    open_settings = settings.model_copy(update={"api_key": None})
+    # The replicas get the key's digest, never the key; and nothing that serves needs the hub.
+    open_settings = settings.model_copy(update={"api_key": None, "hub_token": None})
     return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
 
 

@@ -65,6 +65,21 @@ class Settings(BaseSettings):
         Path,
         Field(validation_alias=_names("models_dir"), description="the folder that `unmask models pull` fills"),
     ] = DEFAULT_FOLDER
+    hub_url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[^/]+",
+            validation_alias=_names("hub_url", "HF_ENDPOINT"),
+            description="the Hugging Face hub, or a mirror of it, that `unmask models pull` asks",
+        ),
+    ] = "https://huggingface.co"
+    hub_token: Annotated[
+        SecretStr | None,
+        Field(
+            validation_alias=_names("hub_token", "HF_TOKEN"),
+            description="a token of the hub, for models whose terms must be accepted; sent to that host only",
+        ),
+    ] = None
     precision: Annotated[
         Precision,
         Field(

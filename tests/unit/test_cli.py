@@ -5,7 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from models.detectors.store import ROOT
-from serve_app.cli import EXIT_NOT_ANALYSED, EXIT_USAGE, app
+from serve_app.cli import app
+from serve_app.terminal import EXIT_FAILED, EXIT_USAGE
 
 KEYS = {"path", "verdict", "p_fake", "confidence", "reason"}
 runner = CliRunner()
@@ -33,7 +34,7 @@ def test_a_bad_file_fails_alone_with_exit_code_3(tmp_path: Path) -> None:
     empty.touch()
     files = [text, empty, tmp_path / "gone.mp4", tmp_path, ROOT / "assets/sample_real.mp4"]
     result = runner.invoke(app, ["analyze", *map(str, files)])
-    assert result.exit_code == EXIT_NOT_ANALYSED
+    assert result.exit_code == EXIT_FAILED
     found = lines(result.stdout)
     assert [line.get("error") for line in found] == [
         "unsupported_media",
@@ -60,7 +61,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
 def test_a_server_that_does_not_answer_is_exit_code_3() -> None:
     clip = str(ROOT / "assets/sample_real.mp4")
     result = runner.invoke(app, ["analyze", "--url", "http://127.0.0.1:9", "--key", "k" * 40, clip])
-    assert result.exit_code == EXIT_NOT_ANALYSED
+    assert result.exit_code == EXIT_FAILED
     assert lines(result.stdout)[0]["error"] == "unreachable"
 
 
