@@ -1,7 +1,8 @@
 """D3: a picture against its own patches in another order, on CLIP.
 
-"D3: Scaling Up Deepfake Detection by Learning from Discrepancy", CVPR 2025. What a generator leaves behind survives
-shuffling, what the picture shows does not; attention between the two features of a picture finds the difference.
+Yang, Qian, Zhu, Russakovsky and Wu, "D3: Scaling Up Deepfake Detection by Learning from Discrepancy", CVPR 2025. What
+a generator leaves behind survives shuffling, what the picture shows does not; attention between the two features of a
+picture finds the difference.
 
 The published system draws a new order in every call, so the same picture scores differently each time. Here the order
 is one for ever, `patch_order`. That of the 256 patches CLIP ViT-L/14 sees, written "245,178,55,...", has the SHA-256
