@@ -13,10 +13,12 @@ from models.faces.find import FaceFinder
 from models.faces.track import FaceTracker, Sighting
 from models.media.confined import zygote
 from models.media.facts import Frame, Probe, Request
-from models.media.limits import Limits
+from models.media.limits import AUDIO_CODECS, SAMPLE_RATE_HZ, Limits
 from models.media.plan import sample_indices
-from models.media.stream import read
-from models.types import Clip, MediaFacts, Timings, Track, View
+from models.media.sniff import STILLS
+from models.media.stream import MediaStream, read
+from models.media.windows import cut_windows, window_starts
+from models.types import Clip, Kind, MediaFacts, Timings, Track, View
 
 DECODER_THREADS = 2
 
@@ -25,12 +27,17 @@ DECODER_THREADS = 2
 class Extraction:
     """What was learnt while extracting. Small: the views themselves travel apart from it.
 
-    `tracks` are in pixels of the upright picture, `timings` hold probe, decode, faces and their total.
+    `tracks` are in pixels of the upright picture, `timings` hold probe, decode, faces and their total. `audio_codec`
+    is also that of a sound track that is not accepted; `heard_s` is how much sound could be decoded, if a view wanted
+    any, and `audible_s` how much of it was not silence.
     """
 
     media: MediaFacts
     tracks: tuple[Track, ...]
     timings: Timings
+    audio_codec: str = ""
+    heard_s: float = 0.0
+    audible_s: float = 0.0
 
 
 class Extractor:
@@ -62,26 +69,40 @@ class Extractor:
             cancelled: set it from another thread to stop.
 
         Returns:
-            The facts, and for each view its clips: one per face track, one for the whole frame, or none.
+            The facts, and for each view its clips: one per face track, one for the whole frame, one for the sound, or
+            none; `nothing_to_see` says why there is none.
 
         Raises:
             MediaError: the media cannot be analysed; one subclass per cause.
             Cancelled: `cancelled` was set.
         """
         started = time.monotonic()
-        request = Request(counts=tuple(sorted({view.count for view in views})), threads=self._threads)
-        with read(media, request, self._limits, cancelled) as stream:
+        with read(media, self._request(views), self._limits, cancelled) as stream:
             cutter = _Cutter(views, stream.probe, self._finder())
             for frame in stream.frames():
                 cutter.take(frame)
+            ear = _Ear(stream)
         timings = Timings(
             probe_s=stream.report.probe_s,
             decode_s=stream.report.decode_s,
             faces_s=cutter.faces_s,
             total_s=time.monotonic() - started,
         )
-        facts = _facts(stream.probe, sha256, media.nbytes, cutter.frames)
-        return Extraction(facts, cutter.tracks(), timings), {view: cutter.clips(view) for view in views}
+        extraction = Extraction(
+            media=_facts(stream.probe, sha256, media.nbytes, cutter.frames),
+            tracks=cutter.tracks(),
+            timings=timings,
+            audio_codec=stream.probe.audio_codec,
+            heard_s=len(ear.samples) / SAMPLE_RATE_HZ,
+            audible_s=ear.audible_s,
+        )
+        return extraction, {view: (ear if view.region == "audio" else cutter).clips(view) for view in views}
+
+    def _request(self, views: Sequence[View]) -> Request:
+        """Pictures only if a view wants pictures, sound only if one wants sound."""
+        counts = {view.count for view in views if view.region != "audio"}
+        wants_sound = any(view.region == "audio" for view in views)
+        return Request(counts=tuple(sorted(counts)), audio=wants_sound, threads=self._threads)
 
     def _finder(self) -> FaceFinder:
         if not hasattr(self._local, "finder"):
@@ -92,9 +113,37 @@ class Extractor:
 
 def nothing_to_see(view: View, extraction: Extraction) -> str:
     """Why a view has no clip, in words."""
+    if view.region == "audio":
+        return _nothing_to_hear(view, extraction)
+    frames = extraction.media.frames_analysed
+    if extraction.media.kind == "audio":
+        return "no pictures: there is only sound"
+    if view.region == "face" and not extraction.tracks:
+        return f"no face: none was found in {_frames(frames)}"
     if view.region == "face":
-        return f"no face: none was found in {extraction.media.frames_analysed} analysed frames"
-    return "too few frames: none could be decoded" if view.region == "frame" else "no sound track"
+        seen = max(len(track.times_s) for track in extraction.tracks)
+        where = f"seen in {_frames(seen)}" if seen < view.minimum else "seen in too few of the frames looked at"
+        return f"face too brief: {where}, {view.minimum} are needed"
+    return f"too few frames: {frames} could be decoded, {view.minimum} are needed"
+
+
+def _nothing_to_hear(view: View, extraction: Extraction) -> str:
+    if extraction.media.kind == "image":
+        return "no sound: a picture has none"
+    if not extraction.audio_codec:
+        return "no sound: the video has no sound track"
+    if extraction.audio_codec not in AUDIO_CODECS:
+        return f"no sound: the codec of the sound track, {extraction.audio_codec}, is not accepted"
+    if not extraction.heard_s:
+        return f"no sound: nothing of the {extraction.audio_codec} sound track could be decoded"
+    if not extraction.audible_s:
+        return f"silence: nothing can be heard in {extraction.heard_s:.1f} s of sound"
+    needed_s = view.minimum / SAMPLE_RATE_HZ
+    return f"too little sound: {extraction.audible_s:.1f} s of audible sound, {needed_s:.1f} s are needed"
+
+
+def _frames(count: int) -> str:
+    return f"{count} analysed frame{'' if count == 1 else 's'}"
 
 
 @dataclass(slots=True)
@@ -118,7 +167,11 @@ class _Cutter:
     def __init__(self, views: Iterable[View], probe: Probe, finder: FaceFinder) -> None:
         self.frames = 0
         self.faces_s = 0.0
-        self._wanted = {view: set(sample_indices(probe.frames_total, view.count).tolist()) for view in views}
+        self._wanted = {
+            view: set(sample_indices(probe.frames_total, view.count).tolist())
+            for view in views
+            if view.region != "audio"
+        }
         self._strips: dict[View, dict[int | None, _Strip]] = {view: {} for view in views}
         self._tracker = FaceTracker(finder)
         self._follows_faces = any(view.region == "face" for view in views)
@@ -140,7 +193,9 @@ class _Cutter:
         )
 
     def clips(self, view: View) -> tuple[Clip, ...]:
-        return tuple(strip.clip(track) for track, strip in self._strips[view].items())
+        return tuple(
+            strip.clip(track) for track, strip in self._strips[view].items() if len(strip.rows) >= view.minimum
+        )
 
     def _find(self, frame: Frame) -> list[Sighting]:
         started = time.monotonic()
@@ -158,13 +213,36 @@ class _Cutter:
                 strips.setdefault(seen.track, _Strip()).add(crop, frame.t_s)
 
 
+class _Ear:
+    """The sound of a stream whose frames were read, cut into windows; no samples if there is none."""
+
+    def __init__(self, stream: MediaStream) -> None:
+        sound = stream.audio()
+        self.samples = np.empty(0, np.float32) if sound is None else sound
+        self.audible_s = stream.audible_s
+
+    def clips(self, view: View) -> tuple[Clip, ...]:
+        """One clip of windows, unless less can be heard than the view needs."""
+        if round(self.audible_s * SAMPLE_RATE_HZ) < max(view.minimum, 1):
+            return ()
+        starts = window_starts(len(self.samples), view.size, view.count, view.hop)
+        windows = cut_windows(self.samples, starts, view.size, repeat=view.fit == "repeat")
+        return (Clip(windows, starts / SAMPLE_RATE_HZ),)
+
+
+def _kind(probe: Probe) -> Kind:
+    if probe.container in STILLS:
+        return "image"
+    return "video" if probe.codec else "audio"
+
+
 def _facts(probe: Probe, sha256: str, size_bytes: int, frames: int) -> MediaFacts:
     return MediaFacts(
-        kind="video",
+        kind=_kind(probe),
         sha256=sha256,
         size_bytes=size_bytes,
         container=probe.container,
-        codec=probe.codec,
+        codec=probe.codec or probe.audio_codec,
         duration_s=probe.duration_s,
         width=probe.width,
         height=probe.height,

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from models.errors import UnknownModel, UnmaskError
 from serve_app.client import Client, ServiceError
-from serve_app.schemas import VerdictBody
+from serve_app.schemas import MediaBody, VerdictBody
 
 COLOURS = {"FAKE": "bold red", "REAL": "bold green", "UNDETERMINED": "bold yellow"}
 
@@ -93,11 +93,20 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
     for face in result.faces:
         score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
         mark = ", decided" if face.decided else ""
-        console.print(f"  face {face.track}: {face.start_s:.1f} to {face.end_s:.1f} s, {score}{mark}", highlight=False)
-    media = result.media
+        when = "" if result.media.kind == "image" else f"{face.start_s:.1f} to {face.end_s:.1f} s, "
+        console.print(f"  face {face.track}: {when}{score}{mark}", highlight=False)
     answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"
     console.print(
-        f"  [dim]{media.frames_analysed} of {media.frames_total} frames of {media.duration_s:.1f} s analysed "
-        f"in {result.timings.total_s:.2f} s by {answered}[/]",
+        f"  [dim]{_what(result.media)} analysed in {result.timings.total_s:.2f} s by {answered}[/]",
         highlight=False,
     )
+
+
+def _what(media: MediaBody) -> str:
+    """What was looked at or listened to."""
+    if media.kind == "image":
+        first = f", the first of {media.frames_total}," if media.frames_total > 1 else ""
+        return f"picture of {media.width}x{media.height}{first}"
+    if not media.frames_analysed:
+        return f"{media.audio_s:.1f} s of sound"
+    return f"{media.frames_analysed} of {media.frames_total} frames of {media.duration_s:.1f} s"

@@ -14,7 +14,12 @@ class Body(BaseModel):
 
 
 class MediaBody(Body):
-    """What was learnt about the media. Pixels are of the upright picture."""
+    """What was learnt about the media. Pixels are of the upright picture.
+
+    A still picture has no duration, no codec and no fps; `frames_total` counts the frames of an animation or the pages,
+    of which only the first is analysed. A recording has no frames, and `codec` is that of its sound. Width and height
+    are 0 where no detector looked at the pictures.
+    """
 
     kind: Literal["video", "image", "audio"]
     sha256: str

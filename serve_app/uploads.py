@@ -129,7 +129,7 @@ async def receive(request: Request, max_bytes: int, timeout_s: float) -> Upload:
     """Receive the one file of a multipart request.
 
     Args:
-        request: `multipart/form-data` with the file in the field `video` (also `media` or `file`).
+        request: `multipart/form-data` with the file, of whatever kind, in the field `video` (also `media` or `file`).
         max_bytes: cap on the file.
         timeout_s: cap on the time the body takes to arrive.
 
@@ -195,7 +195,7 @@ def too_large(max_bytes: int) -> ApiError:
         413,
         "body_too_large",
         f"The file is larger than {max_bytes / 2**20:g} MiB ({max_bytes} bytes).",
-        suggestions=["Cut the clip, or encode it at a lower bit rate"],
+        suggestions=["Send a shorter part, or encode it at a lower bit rate"],
     )
 
 

@@ -1,4 +1,4 @@
-"""`POST /analyze` and `/analyze/detailed`: one video in, one verdict out."""
+"""`POST /analyze` and `/analyze/detailed`: one video, picture or recording in, one verdict out."""
 
 import asyncio
 import statistics
@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from models.detectors.catalogue import ENSEMBLE, Catalogue
 from models.errors import UnmaskError
+from models.media.limits import ACCEPTED_MEDIA
 from models.types import Verdict
 from serve_app.errors import ApiError, from_cause, request_id, timestamp
 from serve_app.schemas import (
@@ -43,7 +44,7 @@ FORM = {
                         "video": {
                             "type": "string",
                             "format": "binary",
-                            "description": "MP4, MOV, WebM, MKV or AVI",
+                            "description": f"a video, a picture or a recording. {ACCEPTED_MEDIA}",
                         },
                         "model": {"type": "string", "description": "as the query parameter"},
                     },
@@ -174,6 +175,6 @@ def _too_slow(limit_s: float) -> ApiError:
         504,
         "analysis_timeout",
         f"The analysis took longer than {limit_s:g} s.",
-        suggestions=["Cut the clip", "Try again when the service has less to do"],
+        suggestions=["Send a shorter part", "Try again when the service has less to do"],
         headers={"Retry-After": "10"},
     )

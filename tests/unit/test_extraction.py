@@ -1,20 +1,23 @@
 import threading
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from models.errors import Cancelled, EmptyMedia
-from models.extraction import Extractor, nothing_to_see
+from models.errors import Cancelled, EmptyMedia, UnsupportedMedia
+from models.extraction import Extraction, Extractor, nothing_to_see
 from models.media.limits import Limits
-from models.types import View
-from tests.media import clip, clip_from_frames
+from models.types import MediaFacts, Timings, Track, View
+from tests.media import clip, clip_from_frames, gradient, silence, sound_only, still, tone
 
 FACE = View("face", 64, margin=0.3, count=8)
 FRAME = View("frame", 48, fit="pad", count=4)
+SOUND = View("audio", 16_000, fit="pad", count=4, minimum=8_000)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,132 @@ def test_without_a_face_there_is_no_clip_and_the_reason_is_said() -> None:
     assert clips[FACE] == ()
     assert len(clips[FRAME]) == 1
     assert nothing_to_see(FACE, extraction) == "no face: none was found in 8 analysed frames"
+
+
+def test_a_face_seen_in_fewer_frames_than_a_view_needs_is_left_out(talking: bytes) -> None:
+    demanding = View("face", 64, count=8, minimum=9)
+    extraction, clips = extract(talking, demanding)
+    assert clips[demanding] == ()
+    assert nothing_to_see(demanding, extraction) == "face too brief: seen in 8 analysed frames, 9 are needed"
+
+
+def test_a_picture_is_a_clip_of_one_frame(portrait: NDArray[np.uint8]) -> None:
+    extraction, clips = extract(still(portrait), FACE, FRAME)
+    assert clips[FACE][0].data.shape == (1, 64, 64, 3)
+    assert clips[FRAME][0].times_s.tolist() == [0.0]
+    media = extraction.media
+    assert (media.kind, media.container, media.width, media.frames_total, media.frames_analysed) == (
+        "image",
+        "jpeg",
+        512,
+        1,
+        1,
+    )
+
+
+def test_an_animation_is_analysed_by_its_first_picture_and_says_so() -> None:
+    data = still(gradient(), "gif", save_all=True, append_images=[Image.fromarray(gradient()[::-1].copy())])
+    extraction, clips = extract(data, FRAME)
+    assert len(clips[FRAME][0].data) == 1
+    assert (extraction.media.frames_total, extraction.media.frames_analysed) == (2, 1)
+
+
+def test_windows_of_sound_spread_from_the_beginning_to_the_end() -> None:
+    extraction, clips = extract(sound_only(tone(10), "wav", "pcm_s16le"), SOUND)
+    (heard,) = clips[SOUND]
+    assert (heard.data.shape, heard.data.dtype, heard.track) == ((4, 16_000), np.float32, None)
+    assert heard.times_s.tolist() == [0.0, 3.0, 6.0, 9.0]
+    media = extraction.media
+    assert (media.kind, media.container, media.codec, media.audio_s) == ("audio", "wav", "pcm_s16le", 10.0)
+
+
+def test_windows_of_sound_follow_a_hop() -> None:
+    sliding = View("audio", 16_000, fit="pad", count=3, hop=4_000)
+    _, clips = extract(sound_only(tone(10), "wav", "pcm_s16le"), sliding)
+    assert clips[sliding][0].times_s.tolist() == [0.0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("fit", ["pad", "repeat"])
+def test_sound_shorter_than_a_window_is_padded_or_repeated(fit: Literal["pad", "repeat"]) -> None:
+    view = View("audio", 16_000, fit=fit, count=4)
+    _, clips = extract(sound_only(tone(0.5), "wav", "pcm_s16le"), view)
+    ((window,),) = (clip.data for clip in clips[view])
+    expected = window[:8_000] if fit == "repeat" else np.zeros(8_000)
+    assert np.array_equal(window[8_000:], expected)
+
+
+def test_pictures_and_sound_of_one_video_are_extracted_at_once() -> None:
+    extraction, clips = extract(clip(60, sound=tone(2)), FRAME, SOUND)
+    assert clips[FRAME][0].data.shape == (4, 48, 48, 3)
+    assert clips[SOUND][0].data.shape[1] == 16_000
+    assert extraction.media.kind == "video"
+    assert extraction.media.frames_analysed == 4
+
+
+def test_what_no_view_wants_is_not_decoded() -> None:
+    video = clip(60, sound=tone(2))
+    listening, _ = extract(video, SOUND)
+    watching, _ = extract(video, FRAME)
+    assert (listening.media.kind, listening.media.frames_total, listening.media.frames_analysed) == ("video", 60, 0)
+    assert watching.media.audio_s > 1.9
+    assert watching.heard_s == 0
+
+
+NOTHING: dict[str, tuple[Callable[[], bytes], View, str]] = {
+    "a face in a recording": (
+        lambda: sound_only(tone(1), "mp3", "libmp3lame"),
+        FACE,
+        "no pictures: there is only sound",
+    ),
+    "a frame in a recording": (lambda: sound_only(tone(1)), FRAME, "no pictures: there is only sound"),
+    "a face in a landscape": (lambda: still(gradient()), FACE, "no face: none was found in 1 analysed frame"),
+    "more frames than a picture has": (
+        lambda: still(gradient()),
+        View("frame", 48, count=4, minimum=4),
+        "too few frames: 1 could be decoded, 4 are needed",
+    ),
+    "the sound of a picture": (lambda: still(gradient()), SOUND, "no sound: a picture has none"),
+    "the sound of a silent film": (lambda: clip(3), SOUND, "no sound: the video has no sound track"),
+    "a track of a codec off the list": (
+        lambda: clip(30, sound=tone(1), sound_codec="alac"),
+        SOUND,
+        "no sound: the codec of the sound track, alac, is not accepted",
+    ),
+    "silence": (
+        lambda: sound_only(silence(3), "flac", "flac"),
+        SOUND,
+        "silence: nothing can be heard in 3.0 s of sound",
+    ),
+    "a word": (
+        lambda: sound_only(np.concatenate([silence(1), tone(0.4), silence(1)]), "wav", "pcm_s16le"),
+        SOUND,
+        "too little sound: 0.4 s of audible sound, 0.5 s are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "view", "why"), NOTHING.values(), ids=NOTHING.keys())
+def test_a_view_without_a_clip_says_why(make: Callable[[], bytes], view: View, why: str) -> None:
+    extraction, clips = extract(make(), view)
+    assert clips[view] == ()
+    assert nothing_to_see(view, extraction) == why
+
+
+def test_a_track_that_cannot_be_decoded_is_told_from_one_that_is_not_there() -> None:
+    film = Extraction(MediaFacts("video", "00", 1, audio_s=3.0), (), Timings(), audio_codec="aac")
+    assert nothing_to_see(SOUND, film) == "no sound: nothing of the aac sound track could be decoded"
+
+
+def test_a_face_whose_crops_are_too_few_though_its_track_is_long_says_so() -> None:
+    track = Track(0, np.arange(20.0), np.zeros((20, 4), np.float32))
+    film = Extraction(MediaFacts("video", "00", 1, frames_analysed=20), (track,), Timings())
+    why = nothing_to_see(View("face", 64, minimum=8), film)
+    assert why == "face too brief: seen in too few of the frames looked at, 8 are needed"
+
+
+def test_a_recording_whose_codec_is_not_accepted_is_refused() -> None:
+    with pytest.raises(UnsupportedMedia, match="alac"):
+        extract(sound_only(tone(1), "mp4", "alac"), SOUND, FACE)
 
 
 def test_what_leaves_beside_the_views_is_small(talking: bytes) -> None:

@@ -1,0 +1,50 @@
+"""What a person reads about one file."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from models.types import FaceReport, MediaFacts, Verdict
+from serve_app.analysis import in_words
+from serve_app.schemas import VerdictBody
+
+
+def words(media: MediaFacts, *faces: FaceReport) -> str:
+    verdict = Verdict("REAL", 0.1, 0.9, "", degraded=False, mode="ensemble", model="ensemble", media=media, faces=faces)
+    console = Console(file=io.StringIO(), width=120)
+    in_words(Path("file"), VerdictBody.model_validate(verdict), console)
+    text: Any = console.file
+    return str(text.getvalue())
+
+
+FILM = MediaFacts("video", "", 1, duration_s=10, frames_total=300, frames_analysed=16, audio_s=9.9)
+KINDS = {
+    "film": (FILM, "16 of 300 frames of 10.0 s analysed"),
+    "film that was only listened to": (
+        MediaFacts("video", "", 1, duration_s=10, frames_total=300, audio_s=9.9),
+        "9.9 s of sound analysed",
+    ),
+    "picture": (
+        MediaFacts("image", "", 1, width=640, height=480, frames_total=1, frames_analysed=1),
+        "picture of 640x480 analysed",
+    ),
+    "animation": (
+        MediaFacts("image", "", 1, width=640, height=480, frames_total=30, frames_analysed=1),
+        "picture of 640x480, the first of 30, analysed",
+    ),
+    "recording": (MediaFacts("audio", "", 1, duration_s=3, audio_s=3), "3.0 s of sound analysed"),
+}
+
+
+@pytest.mark.parametrize(("media", "said"), KINDS.values(), ids=KINDS.keys())
+def test_what_was_analysed_is_said_in_the_words_of_its_kind(media: MediaFacts, said: str) -> None:
+    assert f"  {said} in 0.00 s by no detector\n" in words(media)
+
+
+def test_a_face_in_a_picture_has_no_times() -> None:
+    face = FaceReport(0, 0.0, 0.0, 0.1, decided=True)
+    assert "face 0: p(fake) 0.10, decided" in words(KINDS["picture"][0], face)
+    assert "face 0: 0.0 to 0.0 s, p(fake) 0.10, decided" in words(FILM, face)
