@@ -3,27 +3,18 @@
 Exit codes: 0 done, 2 wrong usage or configuration, 3 at least one file could not be analysed.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from models.errors import UnmaskError
-
-EXIT_USAGE = 2
-EXIT_NOT_ANALYSED = 3
+from serve_app.models_cli import models_app
+from serve_app.terminal import EXIT_FAILED, JsonFlag, err, guarded, out
 
 app = typer.Typer(help="Tells whether a video was manipulated.", no_args_is_help=True, pretty_exceptions_enable=False)
-models_app = typer.Typer(help="The detectors.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
-out = Console()
-err = Console(stderr=True)
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object per line; the default when piped.")]
 ProfileOption = Annotated[Path, typer.Option(help="A Serve configuration file.")]
 
 
@@ -36,7 +27,7 @@ def up(
     """Start the service and stay up until Ctrl-C or `unmask down`."""
     from serve_app import up as service
 
-    _guarded(lambda: service.up(profile, port or None, sample, out))
+    guarded(lambda: service.up(profile, port or None, sample, out))
 
 
 @app.command()
@@ -44,7 +35,7 @@ def down() -> None:
     """Stop the service that `unmask up` started."""
     from serve_app import up as service
 
-    _guarded(lambda: service.down(out))
+    guarded(lambda: service.down(out))
 
 
 @app.command()
@@ -62,30 +53,9 @@ def analyze(
         analyst = analysis.remote(url, key or _own_key()) if url else analysis.local()
         failed = analysis.run(files, model, analyst, analysis.printer(as_json, out, err), err)
         if failed:
-            raise typer.Exit(EXIT_NOT_ANALYSED)
+            raise typer.Exit(EXIT_FAILED)
 
-    _guarded(run)
-
-
-@models_app.command("list")
-def list_models(as_json: JsonFlag = False) -> None:
-    """The detectors of the catalogue."""
-    from rich.table import Table
-
-    from serve_app.settings import read_settings
-
-    def run() -> None:
-        rows = read_settings().read_catalogue().rows
-        if as_json or not out.is_terminal:
-            for row in rows:
-                print_json(row.model_dump(mode="json"))
-            return
-        table = Table("id", "revision", "architecture", "licence", "summary")
-        for row in rows:
-            table.add_row(row.id, row.revision, row.architecture, row.licence, row.summary)
-        out.print(table)
-
-    _guarded(run)
+    guarded(run)
 
 
 @app.command()
@@ -102,7 +72,7 @@ def settings() -> None:
             table.add_row(f"UNMASK_{name.upper()}", str(getattr(values, name)), info.description or "")
         out.print(table)
 
-    _guarded(run)
+    guarded(run)
 
 
 @app.command()
@@ -122,25 +92,10 @@ def bench(as_json: JsonFlag = False) -> None:
     raise typer.Exit(subprocess.call(command))  # noqa: S603 - our own module
 
 
-def print_json(content: dict[str, Any]) -> None:
-    """One JSON object on one line of standard output."""
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
-
-
 def _own_key() -> str:
     from serve_app.settings import read_settings
 
     return read_settings().required_key()
-
-
-def _guarded(command: Any) -> None:
-    """Run a command; our own errors end it with one line and exit code 2."""
-    try:
-        command()
-    except UnmaskError as error:
-        err.print("[bold red]error:[/]", Text(str(error)))
-        raise typer.Exit(EXIT_USAGE) from None
 
 
 def main() -> None:
