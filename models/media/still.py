@@ -78,10 +78,11 @@ def still_events(file: IO[bytes], name: str, request: Request, limits: Limits) -
         orientation = _orientation(image)  # after loading: TIFF's plugin turns the picture itself, PNG's reads it late
         pixels = orientation.apply(rgb)
         probe = _probe(image, name, orientation, pixels)
+        report = Report(1, 0, probe_s=opened - started, decode_s=time.perf_counter() - opened)
     yield probe
     if request.counts:
         yield Frame(0, 0.0, pixels)
-    yield Report(1, 0, opened - started, time.perf_counter() - opened)
+    yield report
 
 
 @contextmanager
