@@ -53,10 +53,17 @@ def print_list(catalogue: Catalogue, rows: Iterable[AssetRow], console: Console)
     order = [*SEES.values(), "tool"]
     for row in sorted(rows, key=lambda row: order.index(sees(row))):
         cells = [Text(row.id, "bold"), Text(sees(row)), *_state(catalogue, row)]
-        cells += [Text(size(row.size_bytes) if row.size_bytes else "?"), Text(row.licence)]
+        cells += [Text(_size_of(catalogue.store, row)), Text(row.licence)]
         table.add_row(*cells, *([Text(row.summary, "dim")] if wide else []))
     console.print(table)
     console.print("\n`unmask models show ID` tells more of one, `unmask models pull ID` brings it.", style="dim")
+
+
+def _size_of(store: Store, row: AssetRow) -> str:
+    """Of all files, as the catalogue states it or as it was pulled; `?` if one is unknown."""
+    record = store.record(row)
+    sizes = [file.size_bytes or (record[name].size_bytes if name in record else 0) for name, file in row.files.items()]
+    return size(sum(sizes)) if all(sizes) else "?"
 
 
 def _state(catalogue: Catalogue, row: AssetRow) -> tuple[Text, Text]:

@@ -6,9 +6,9 @@ from rich.text import Text
 
 from models.detectors.catalogue import AssetRow, Catalogue, ModelRow
 from models.detectors.contract import Recipe
-from models.detectors.convert import Converted, convert, prove, suffix_for
+from models.detectors.convert import Converted, architecture_of, convert, suffix_for
 from models.detectors.weights import sha256_of
-from models.errors import NotInstalled, WeightsError
+from models.errors import CatalogueError, NotInstalled, WeightsError
 from models.types import View
 from serve_app.terminal import Refused, err, out
 
@@ -69,13 +69,16 @@ def _misfit(catalogue: Catalogue, row: AssetRow | None, architecture: str, files
     """Build the detector from the files; why that could not be tried. Raises `WeightsError` if they do not fit."""
     if row is not None and not isinstance(row, ModelRow):
         return "it is a tool, no detector"
+    load = architecture_of(architecture)
     try:
         others = {name: catalogue.store.file(row, name) for name in row.files if name not in files} if row else {}
-        prove(architecture, _recipe(row, {**others, **files}))
+        load(_recipe(row, {**others, **files}))
     except NotInstalled as error:
         return str(error)
-    except KeyError as error:
-        return f"{architecture} also needs the file {error}"
+    except CatalogueError as error:
+        if row is not None:
+            raise
+        return f"no row of the catalogue says how {architecture} is used. {error}"
     return ""
 
 

@@ -73,6 +73,9 @@ def pull(model: Id, yes: YesFlag = False) -> None:
         settings = read_settings()
         catalogue = settings.read_catalogue()
         row = catalogue.asset(model)
+        if all(file.bundled for file in row.files.values()):
+            err.print(f"{row.id} is part of the project; there is nothing to pull.")
+            return
         _agreed(row, yes)
         with _puller(settings, catalogue, model) as puller:
             own = puller.pull(row)
@@ -95,7 +98,8 @@ def verify(
             print_json({"id": check.id, "file": check.file, "state": check.state, "detail": check.detail})
         else:
             colour = "green" if check.state == "ok" else "bold red"
-            out.print(Text.assemble((f"{check.state:8}", colour), f"{check.id}  {check.file}  {check.detail}"))
+            name = f"{check.id} {check.file}"
+            out.print(Text.assemble((f"{check.state:8}", colour), f"{name:40} {check.detail}".rstrip()), soft_wrap=True)
     if any(check.state != "ok" for check in found):
         raise typer.Exit(EXIT_FAILED)
 
@@ -147,7 +151,8 @@ def _agreed(row: AssetRow, yes: bool) -> None:
     err.print(Text.assemble((row.id, "bold"), f"  {row.summary}"))
     err.print(Text.assemble(("licence  ", "dim"), (row.licence, "bold")))
     err.print(Text.assemble(("usage    ", "dim"), row.usage))
-    if yes or is_permissive(row.licence):
+    nothing_to_pull = all(file.path is not None for file in row.files.values())
+    if yes or nothing_to_pull or is_permissive(row.licence):
         return
     if not _is_interactive():
         raise Refused(f"the licence of {row.id}, {row.licence}, may restrict its use.", "Pass --yes to accept it.")

@@ -222,6 +222,8 @@ class Puller:
         response, _ = self._send("GET", url, {"Range": f"bytes={here}-", "If-Range": validator} if here else {})
         with closing(response):
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                if not expected.refusal(part):
+                    return  # it was complete already
                 _forget(part)
                 raise _Again(f"{response.url.host} has less of {url} than is here")
             if response.is_error:

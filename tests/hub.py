@@ -90,6 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.ranges and "Range" in self.headers and self.headers.get("If-Range", tag) == tag:
             start, status = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")), 206
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            if start >= len(content):
+                self._end(416)
+                return
         if self.hub.lengths:
             headers["Content-Length"] = str(len(content) - start)
         cut = self.hub.cut_after.pop(0) if with_body and self.hub.cut_after else None

@@ -11,12 +11,12 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # the error's name alone
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import h5py
 import numpy as np
@@ -76,19 +76,14 @@ def suffix_for(source: Path) -> str:
     return source.suffix if source.suffix in KEPT else ".safetensors"
 
 
-def prove(architecture: str, recipe: Recipe) -> None:
-    """Build the detector, to see that every key and shape is the architecture's.
-
-    Raises:
-        CatalogueError: there is no such architecture.
-        WeightsError: a key is missing, unexpected or misshapen; it is named.
-    """
+def architecture_of(architecture: str) -> Callable[[Recipe], object]:
+    """The `load` of an architecture, which proves that files fit it; raises `CatalogueError` if there is none."""
     name = f"models.detectors.{architecture}"
     known = re.fullmatch(r"[a-z][a-z0-9_]*", architecture) and importlib.util.find_spec(name)
     load = getattr(importlib.import_module(name), "load", None) if known else None
     if load is None:
         raise CatalogueError(f"there is no architecture {architecture!r}.", "`unmask models list --json` names them.")
-    load(recipe)
+    return cast("Callable[[Recipe], object]", load)
 
 
 def _read(source: Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.detectors.contract import Recipe
-from models.detectors.convert import convert, prove, suffix_for
+from models.detectors.convert import architecture_of, convert, suffix_for
 from models.detectors.mobilenet_sbi import MobileNetV2
 from models.errors import CatalogueError, WeightsError
 from models.types import View
@@ -222,15 +222,15 @@ def recipe(tensors: dict[str, torch.Tensor], folder: Path) -> Recipe:
 
 
 def test_a_file_that_fits_its_architecture_passes(tmp_path: Path) -> None:
-    prove("mobilenet_sbi", recipe(MobileNetV2().state_dict(), tmp_path))
+    architecture_of("mobilenet_sbi")(recipe(MobileNetV2().state_dict(), tmp_path))
 
 
 def test_a_file_of_another_architecture_is_refused_by_a_key(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"lacks the key stem\.weight"):
-        prove("mobilenet_sbi", recipe(WEIGHTS, tmp_path))
+        architecture_of("mobilenet_sbi")(recipe(WEIGHTS, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["nope", "store", "os.path", "../x", ""])
-def test_what_is_no_architecture_is_refused(name: str, tmp_path: Path) -> None:
+def test_what_is_no_architecture_is_refused(name: str) -> None:
     with pytest.raises(CatalogueError, match="there is no architecture"):
-        prove(name, recipe(WEIGHTS, tmp_path))
+        architecture_of(name)

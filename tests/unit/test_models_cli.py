@@ -240,6 +240,19 @@ def test_pull_of_a_model_that_is_the_operators_own_shows_how_to_convert_it(write
     assert "`unmask models convert FILE --as mobilenet_sbi --id own`" in result.stderr
 
 
+def test_pull_of_a_bundled_model_has_nothing_to_do(write: Any, tmp_path: Path) -> None:
+    write()
+    result = models("pull", BUNDLED)
+    assert result.exit_code == 0
+    assert "nothing to pull" in result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_own_file_without_a_licence_is_not_asked_about(write: Any) -> None:
+    write(row("own", "none stated", path=""))
+    assert "--yes" not in models("pull", "own").stderr
+
+
 def test_pull_reads_the_hub_and_its_token_from_the_settings(
     write: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +343,14 @@ def test_the_row_that_convert_shows_is_served_as_it_is(write: Any, tmp_path: Pat
     assert load_detector(catalogue.every[-1], catalogue.store).view.size == 160
 
 
+def test_convert_for_an_architecture_without_a_row_says_that_it_was_not_tried(write: Any, tmp_path: Path) -> None:
+    write()
+    torch.save({"fc.weight": torch.ones(1, 768)}, tmp_path / "head.pth")
+    result = models("convert", str(tmp_path / "head.pth"), "--as", "clip_linear")
+    assert result.exit_code == 0, result.stderr
+    assert "not checked: no row of the catalogue says how clip_linear is used" in result.stderr
+
+
 def test_convert_does_not_overwrite(write: Any, tmp_path: Path) -> None:
     write()
     there = tmp_path / "there.safetensors"
@@ -343,7 +364,7 @@ def test_convert_does_not_overwrite(write: Any, tmp_path: Path) -> None:
     ("arguments", "why"),
     [
         (["--as", "nope"], "no architecture 'nope'"),
-        (["--as", "aasist", "--id", "own"], "is of the architecture mobilenet_sbi"),
+        (["--as", "mesonet", "--id", "own"], "is of the architecture mobilenet_sbi"),
         (["--as", "mobilenet_sbi", "--id", "own", "--file", "encoder"], "has no file 'encoder'"),
         (["--as", "mobilenet_sbi", "--id", BUNDLED], "names its own file"),
         (["--as", "mobilenet_sbi", "--id", "hub"], "nothing pins"),

@@ -182,6 +182,15 @@ def test_a_server_that_gives_no_parts_is_read_from_the_start(hub: Hub, store: St
     assert installed(store, row) == CONTENT
 
 
+def test_a_partial_file_longer_than_the_source_is_fetched_from_the_start(hub: Hub, store: Store) -> None:
+    row = pinned(hub)
+    stopped(store, hub, row)
+    part = store.home(row) / "weights.safetensors.part"
+    part.write_bytes(CONTENT + b"more")
+    Pulled(store, hub).pull(row)
+    assert installed(store, row) == CONTENT
+
+
 def test_a_partial_file_of_another_source_is_not_built_upon(hub: Hub, store: Store) -> None:
     stopped(store, hub, pinned(hub, path="/a.safetensors"))
     row = pinned(hub, path="/b.safetensors")
@@ -241,12 +250,13 @@ def test_an_unreachable_host_is_one_clear_line(store: Store) -> None:
         Pulled(store, "http://127.0.0.1:9").pull(row)
 
 
-def test_a_full_disk_is_one_clear_line(hub: Hub, store: Store) -> None:
-    row = pinned(hub)
-    store.home(row).mkdir(parents=True)
-    (store.home(row) / "weights.safetensors.part").mkdir()  # as unwritable as a full disk, for every user
-    with pytest.raises(PullFailed, match=os.strerror(errno.EISDIR)):
-        Pulled(store, hub).pull(row)
+def test_a_disk_that_fills_up_is_one_clear_line(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors.part")
+
+    monkeypatch.setattr(Puller, "_write", full)
+    with pytest.raises(PullFailed, match=r"^weights\.safetensors\.part: No space left on device\. .* is kept"):
+        Pulled(store, hub).pull(pinned(hub))
 
 
 def test_too_little_room_is_said_before_anything_is_received(
