@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ray import ObjectRef
 
 from models.extraction import Extraction, Extractor
+from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Clip, View
 
@@ -29,8 +30,8 @@ class ExtractedViews:
 class FrameExtractor:
     """Probes, decodes, finds faces, cuts the views and puts each into the object store."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._extractor = Extractor(limits)
+    def __init__(self, limits: Limits, tools: FaceTools) -> None:
+        self._extractor = Extractor(limits, tools=tools)
 
     async def extract(self, media: NDArray[np.uint8], sha256: str, views: tuple[View, ...]) -> ExtractedViews:
         """Extract views of one piece of media.

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.faces.align import five_point_crop, rectangle_crop
 from models.faces.crop import face_crop, fit_frame
-from models.faces.find import FaceFinder
+from models.faces.find import Finder
+from models.faces.landmarks import Landmarks
+from models.faces.tools import FaceTools
 from models.faces.track import FaceTracker, Sighting
 from models.media.confined import zygote
 from models.media.facts import Frame, Probe, Request
@@ -43,10 +46,12 @@ class Extraction:
 class Extractor:
     """Extracts views. Several threads may use one at once."""
 
-    def __init__(self, limits: Limits, threads: int = DECODER_THREADS) -> None:
+    def __init__(self, limits: Limits, threads: int = DECODER_THREADS, tools: FaceTools | None = None) -> None:
         self._limits = limits
         self._threads = threads
-        self._local = threading.local()  # dlib's detector keeps scratch space and is not thread-safe
+        self._tools = tools or FaceTools()
+        self._predictor = self._tools.predictor()
+        self._local = threading.local()  # finders keep scratch space and are not thread-safe
 
     def check(self) -> None:
         """Raises if the process that decodes cannot be started."""
@@ -75,10 +80,13 @@ class Extractor:
         Raises:
             MediaError: the media cannot be analysed; one subclass per cause.
             Cancelled: `cancelled` was set.
+            CatalogueError: a view needs points of the face that the face finder does not give.
         """
         started = time.monotonic()
+        for view in views:
+            self._tools.check(view)
         with read(media, self._request(views), self._limits, cancelled) as stream:
-            cutter = _Cutter(views, stream.probe, self._finder())
+            cutter = _Cutter(views, stream.probe, self._finder(), self._predictor)
             for frame in stream.frames():
                 cutter.take(frame)
             ear = _Ear(stream)
@@ -104,10 +112,10 @@ class Extractor:
         wants_sound = any(view.region == "audio" for view in views)
         return Request(counts=tuple(sorted(counts)), audio=wants_sound, threads=self._threads)
 
-    def _finder(self) -> FaceFinder:
+    def _finder(self) -> Finder:
         if not hasattr(self._local, "finder"):
-            self._local.finder = FaceFinder()
-        finder: FaceFinder = self._local.finder
+            self._local.finder = self._tools.finder()
+        finder: Finder = self._local.finder
         return finder
 
 
@@ -164,7 +172,7 @@ class _Strip:
 class _Cutter:
     """Cuts every view out of each frame as it comes; keeps the cuts, never the frames."""
 
-    def __init__(self, views: Iterable[View], probe: Probe, finder: FaceFinder) -> None:
+    def __init__(self, views: Iterable[View], probe: Probe, finder: Finder, predictor: Landmarks | None) -> None:
         self.frames = 0
         self.faces_s = 0.0
         self._wanted = {
@@ -174,6 +182,7 @@ class _Cutter:
         }
         self._strips: dict[View, dict[int | None, _Strip]] = {view: {} for view in views}
         self._tracker = FaceTracker(finder)
+        self._predictor = predictor
         self._follows_faces = any(view.region == "face" for view in views)
         self._to_full_size = probe.width / max(probe.frame_width, 1)
 
@@ -206,11 +215,19 @@ class _Cutter:
     def _cut(self, view: View, frame: Frame, sightings: Iterable[Sighting]) -> None:
         strips = self._strips[view]
         if view.region == "frame":
-            strips.setdefault(None, _Strip()).add(fit_frame(frame.pixels, view.size, view.fit), frame.t_s)
+            fitted = fit_frame(frame.pixels, view.size, view.fit, view.resample)
+            strips.setdefault(None, _Strip()).add(fitted, frame.t_s)
         elif view.region == "face":
             for seen in sightings:
-                crop = face_crop(frame.pixels, seen.box_xyxy, view.margin, view.size)
-                strips.setdefault(seen.track, _Strip()).add(crop, frame.t_s)
+                strips.setdefault(seen.track, _Strip()).add(self._face(view, frame.pixels, seen), frame.t_s)
+
+    def _face(self, view: View, pixels: NDArray[np.uint8], seen: Sighting) -> NDArray[np.uint8]:
+        if view.align == "five_points" and seen.points is not None:
+            return five_point_crop(pixels, seen.points, view.margin, view.size, view.resample)
+        if view.align == "landmarks" and self._predictor is not None:
+            points = self._predictor.of(pixels, seen.box_xyxy)
+            return rectangle_crop(pixels, points, view.margin_px / self._to_full_size, view.size, view.resample)
+        return face_crop(pixels, seen.box_xyxy, view.margin, view.size, view.resample)
 
 
 class _Ear:

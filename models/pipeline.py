@@ -13,6 +13,7 @@ from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detec
 from models.detectors.contract import Detector
 from models.errors import EmptyMedia
 from models.extraction import Extraction, Extractor, nothing_to_see
+from models.faces.tools import FaceTools
 from models.fusion import HOW_TO_INSTALL, Outcome, fuse
 from models.media.limits import Limits
 from models.types import Clip, ClipScore, Precision, Verdict
@@ -27,9 +28,10 @@ class Pipeline:
         limits: Limits | None = None,
         device: str = "cpu",
         precision: Precision = "fp32",
+        tools: FaceTools | None = None,
     ) -> None:
         self.catalogue = catalogue or read_catalogue()
-        self._extractor = Extractor(limits or Limits())
+        self._extractor = Extractor(limits or Limits(), tools=tools)
         self._device = device
         self._precision = precision
         self._detectors: dict[str, Detector] = {}

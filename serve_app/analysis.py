@@ -31,7 +31,9 @@ def local() -> Analyst:
     from serve_app.settings import read_settings
 
     settings = read_settings()
-    pipeline = Pipeline(settings.read_catalogue(), settings.limits(), precision=settings.precision)
+    catalogue = settings.read_catalogue()
+    tools = settings.face_tools(catalogue)
+    pipeline = Pipeline(catalogue, settings.limits(), precision=settings.precision, tools=tools)
     return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
 
 

@@ -12,6 +12,7 @@ from deployments.frame_extractor import FrameExtractor
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import ROOT
 from models.errors import NotInstalled
+from models.faces.tools import FaceTools
 from serve_app.auth import digest
 from serve_app.ingress import Ingress
 from serve_app.profile import BuildArgs, ProfileError, check_profile
@@ -34,13 +35,13 @@ def build(args: BuildArgs) -> Application:
         SettingsError: no API key, or a wrong setting.
         CatalogueError: configs/models.yaml is wrong.
         ProfileError: the profile has keys that Ray does not know.
-        WeightsError: a detector's weights were altered. One whose weights are missing is left out: a request that
-            names it is told how to install it.
+        WeightsError: a detector's weights were altered, or the files that faces are found with are missing or wrong.
+            A detector whose weights are missing is left out: a request that names it is told how to install it.
     """
     profile = check_profile(ROOT / args.profile)
-    settings, catalogue, installed = checked_configuration()
+    settings, catalogue, installed, tools = checked_configuration()
     _check_patience(profile, settings)
-    extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits())
+    extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits(), tools)
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
             row, catalogue.store, args.device, settings.precision, settings.detector_threads
@@ -62,8 +63,8 @@ def build(args: BuildArgs) -> Application:
     return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
 
 
-def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow]]:
-    """Settings, catalogue and the rows whose files are here, with everything checked that can be without starting."""
+def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTools]:
+    """Settings, catalogue, the rows whose files are here, and the face tools: checked as far as can be."""
     settings = read_settings()
     settings.required_key()
     catalogue = settings.read_catalogue()
@@ -75,7 +76,7 @@ def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow]]:
             installed.append(row)
         except NotInstalled as missing:
             LOGGER.warning("%s", missing)
-    return settings, catalogue, installed
+    return settings, catalogue, installed, settings.face_tools(catalogue)
 
 
 def _check_patience(profile: dict[str, Any], settings: Settings) -> None:

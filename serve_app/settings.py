@@ -13,10 +13,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.detectors.catalogue import CATALOGUE_FILE, ENSEMBLE, Catalogue, describe, read_catalogue
 from models.detectors.store import DEFAULT_FOLDER, ROOT, Store
 from models.errors import UnmaskError
+from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
 
 ENV_FILE = ROOT / ".env"
+HOG, YUNET = "hog", "yunet"
 MIN_KEY_CHARACTERS = 32  # 192 bits in base64: nobody guesses it; shorter keys tend to be words
 _MEDIA = Limits()
 
@@ -87,6 +89,20 @@ class Settings(BaseSettings):
             description="of the detectors' forward passes: fp32, or bf16 or fp16 for speed on a GPU",
         ),
     ] = "fp32"
+    face_finder: Annotated[
+        str,
+        Field(
+            validation_alias=_names("face_finder"),
+            description="what finds faces: hog, or the id of a pulled one such as yunet",
+        ),
+    ] = HOG
+    landmarks: Annotated[
+        str,
+        Field(
+            validation_alias=_names("landmarks"),
+            description="path of dlib's shape_predictor_68_face_landmarks.dat; empty: the face box instead",
+        ),
+    ] = ""
     max_concurrent_requests: Annotated[
         int,
         Field(
@@ -185,6 +201,34 @@ class Settings(BaseSettings):
         """The catalogue with what is to be served and where files are; raises `CatalogueError`."""
         served = tuple(name.strip() for name in self.models.split(",") if name.strip())
         return read_catalogue(self.catalogue, served, Store(self.models_dir.expanduser()))
+
+    def face_tools(self, catalogue: Catalogue) -> FaceTools:
+        """What finds faces and their landmarks, checked against what is served.
+
+        Raises:
+            SettingsError: the setting names no face finder.
+            NotInstalled: the face finder is not on this machine; the command that brings it is named.
+            WeightsError: a file was altered, or is none of its kind.
+            CatalogueError: a view that is served needs what the face finder does not give.
+        """
+        landmarks = Path(self.landmarks).expanduser() if self.landmarks else None
+        tools = FaceTools(self._yunet(catalogue), landmarks)
+        for row in catalogue.rows:
+            if catalogue.store.is_installed(row):
+                tools.check(row.view.view(), row.id)
+        tools.finder()
+        tools.predictor()
+        return tools
+
+    def _yunet(self, catalogue: Catalogue) -> Path | None:
+        if self.face_finder == HOG:
+            return None
+        known = {tool.id: tool for tool in catalogue.tools if tool.architecture == YUNET}
+        if self.face_finder not in known:
+            raise SettingsError(
+                f"UNMASK_FACE_FINDER is {self.face_finder!r}.", f"There are: {', '.join((HOG, *known))}."
+            )
+        return catalogue.store.files(known[self.face_finder])["weights"]
 
     def limits(self) -> Limits:
         """The limits that the decoder holds media to."""

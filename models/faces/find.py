@@ -1,6 +1,7 @@
 """Finding faces with dlib's HOG detector (Dalal and Triggs, CVPR 2005; King, 2009), which needs no weights file."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import dlib
@@ -24,21 +25,40 @@ KNOWN_FACE_SCORE = 0.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One detection: `box_xyxy` `(4,)` float32 in pixels of the frame, and the detector's score."""
+    """One detection.
+
+    Attributes:
+        box_xyxy: `(4,)` float32 in pixels of the frame, a square as dlib's HOG detector draws it: detectors of this
+            project learnt from crops around such boxes, so every finder has to draw the same.
+        score: the finder's own; higher is surer.
+        points: `(5, 2)` float32, x and y in pixels: the person's right eye and left eye, nose tip, right and left
+            corner of the mouth. The person's right is on the left of the picture. None if the finder gives none.
+    """
 
     box_xyxy: NDArray[np.float32]
     score: float
+    points: NDArray[np.float32] | None = None
+
+
+class Finder(Protocol):
+    """What finds faces. Keeps no state between calls; not to be used by two threads at once."""
+
+    def search(self, frame_hwc: NDArray[np.uint8], *, fine: bool = False) -> list[Found]:
+        """All faces of a `(H, W, 3)` uint8 RGB frame; `fine` looks for smaller ones at four times the cost."""
+
+    def near(self, frame_hwc: NDArray[np.uint8], box_xyxy: NDArray[np.float32]) -> Found | None:
+        """The best face near where one was, or None."""
 
 
 class FaceFinder:
-    """Searches whole frames, or the neighbourhood of a known face. Keeps no state between calls."""
+    """The finder that needs no file: dlib's HOG detector, for frontal faces. Gives no points."""
 
     def __init__(self) -> None:
         self._detector = dlib.get_frontal_face_detector()
 
-    def search(self, frame_hwc: NDArray[np.uint8], side: int = SEARCH_SIDE) -> list[Found]:
-        """All faces of a `(H, W, 3)` uint8 RGB frame, looked at with its longer side scaled to `side` pixels."""
-        scale = min(side / max(frame_hwc.shape[:2]), MAX_ENLARGEMENT)
+    def search(self, frame_hwc: NDArray[np.uint8], *, fine: bool = False) -> list[Found]:
+        """All faces of a `(H, W, 3)` uint8 RGB frame, looked at with its longer side scaled to 720 or 1440 pixels."""
+        scale = min((FINE_SIDE if fine else SEARCH_SIDE) / max(frame_hwc.shape[:2]), MAX_ENLARGEMENT)
         return self._detect(frame_hwc, scale, (0, 0), NEW_FACE_SCORE)
 
     def near(self, frame_hwc: NDArray[np.uint8], box_xyxy: NDArray[np.float32]) -> Found | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.find import FINE_SIDE, FaceFinder, Found
+from models.faces.find import Finder, Found
 from models.types import Track
 
 SEARCH_EVERY_S = 2.0
@@ -52,16 +52,23 @@ class _Followed:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A face found in the current frame: its track's number and `(4,)` box in pixels."""
+    """A face found in the current frame.
+
+    Attributes:
+        track: its track's number.
+        box_xyxy: `(4,)` float32 in pixels; its size is steadied over time.
+        points: `(5, 2)` float32 as in `Found`, of this very frame; None if the finder gives none.
+    """
 
     track: int
     box_xyxy: NDArray[np.float32]
+    points: NDArray[np.float32] | None = None
 
 
 class FaceTracker:
     """Follows the faces of one clip. Give it the frames in order; the same frames give the same tracks."""
 
-    def __init__(self, finder: FaceFinder) -> None:
+    def __init__(self, finder: Finder) -> None:
         self._finder = finder
         self._faces: list[_Followed] = []
         self._searched_s = float("-inf")
@@ -90,18 +97,18 @@ class FaceTracker:
         self._searched_s = t_s
         found = self._finder.search(frame_hwc)
         if not found and not self._faces and self._frames % FINE_EVERY == 0:
-            found = self._finder.search(frame_hwc, FINE_SIDE)
+            found = self._finder.search(frame_hwc, fine=True)
         return sorted(found, key=lambda hit: -float(_area([hit.box_xyxy])[0]))
 
-    def _follow(self, frame_hwc: NDArray[np.uint8], active: list[_Followed]) -> dict[int, NDArray[np.float32]]:
+    def _follow(self, frame_hwc: NDArray[np.uint8], active: list[_Followed]) -> dict[int, Found]:
         matched = {}
         for face in active:
             found = self._finder.near(frame_hwc, face.box_xyxy)
             if found and _distance(face.box_xyxy, found.box_xyxy) < SAME_FACE_DISTANCE:
-                matched[face.number] = found.box_xyxy
+                matched[face.number] = found
         return matched
 
-    def _match(self, active: list[_Followed], found: list[Found]) -> dict[int, NDArray[np.float32]]:
+    def _match(self, active: list[_Followed], found: list[Found]) -> dict[int, Found]:
         pairs = sorted(
             (_distance(face.box_xyxy, hit.box_xyxy), face.number, i) for face in active for i, hit in enumerate(found)
         )
@@ -109,22 +116,26 @@ class FaceTracker:
         for distance, number, i in pairs:
             if distance < SAME_FACE_DISTANCE and number not in matched and i not in matched.values():
                 matched[number] = i
-        boxes = {number: found[i].box_xyxy for number, i in matched.items()}
+        hits = {number: found[i] for number, i in matched.items()}
         strangers = [i for i in range(len(found)) if i not in matched.values()]
         for i in strangers[: max(0, MAX_FACES - len(active))]:
             face = _Followed(len(self._faces), found[i].box_xyxy)
             self._faces.append(face)
             active.append(face)
-            boxes[face.number] = found[i].box_xyxy
-        return boxes
+            hits[face.number] = found[i]
+        return hits
 
-    def _record(self, t_s: float, active: list[_Followed], matched: dict[int, NDArray[np.float32]]) -> list[Sighting]:
+    def _record(self, t_s: float, active: list[_Followed], matched: dict[int, Found]) -> list[Sighting]:
         for face in active:
             if face.number in matched:
-                face.seen(t_s, matched[face.number])
+                face.seen(t_s, matched[face.number].box_xyxy)
             else:
                 face.missed(t_s)
-        return [Sighting(face.number, face.box_xyxy) for face in active if face.number in matched]
+        return [
+            Sighting(face.number, face.box_xyxy, matched[face.number].points)
+            for face in active
+            if face.number in matched
+        ]
 
 
 def _distance(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> float:

@@ -25,9 +25,9 @@ class CountingFinder(FaceFinder):
         super().__init__()
         self.searches = 0
 
-    def search(self, frame_hwc: Picture, side: int = 720) -> list[Found]:
+    def search(self, frame_hwc: Picture, *, fine: bool = False) -> list[Found]:
         self.searches += 1
-        return super().search(frame_hwc, side)
+        return super().search(frame_hwc, fine=fine)
 
 
 def test_a_still_face_is_one_track_whose_box_holds_the_face(portrait: Picture) -> None:
@@ -108,8 +108,8 @@ def test_a_small_face_in_a_large_picture_is_found(portrait: Picture) -> None:
 
 def test_no_more_faces_are_followed_than_the_limit() -> None:
     class Crowd(FaceFinder):
-        def search(self, frame_hwc: Picture, side: int = 720) -> list[Found]:
-            del frame_hwc, side
+        def search(self, frame_hwc: Picture, *, fine: bool = False) -> list[Found]:
+            del frame_hwc, fine
             return [Found(np.array([i * 30, 0, i * 30 + 10 + i, 10 + i], np.float32), 1.0) for i in range(20)]
 
     sightings = FaceTracker(Crowd()).step(0.0, BLANK)
