@@ -162,6 +162,9 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
         _MEDIA.max_pixels
     )
+    max_still_pixels: Annotated[
+        int, Field(ge=1, validation_alias=_names("max_still_pixels"), description="pixels of a still picture")
+    ] = _MEDIA.max_still_pixels
     max_duration_s: Annotated[
         float, Field(gt=0, validation_alias=_names("max_duration_s"), description="seconds of media")
     ] = _MEDIA.max_duration_s
@@ -234,6 +237,7 @@ class Settings(BaseSettings):
         """The limits that the decoder holds media to."""
         return Limits(
             max_pixels=self.max_pixels,
+            max_still_pixels=self.max_still_pixels,
             max_duration_s=self.max_duration_s,
             wall_s=self.decode_timeout_s,
             memory_bytes=self.decode_memory_bytes,

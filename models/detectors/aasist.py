@@ -20,7 +20,7 @@ from models.detectors.device import Device
 from models.detectors.labels import fake_logits
 from models.detectors.sound import judged
 from models.detectors.weights import fill, read_tensors
-from models.errors import CatalogueError, WeightsError
+from models.errors import WeightsError
 from models.media.limits import SAMPLE_RATE_HZ
 from models.types import Class, ClipScore, View
 
@@ -267,8 +267,7 @@ def load(recipe: Recipe) -> AasistDetector:
             are not those of two outputs.
         CatalogueError: the row has options; there are none.
     """
-    if recipe.options:
-        raise CatalogueError(f"{recipe.id}: unknown option {', '.join(recipe.options)}.", "aasist has no options.")
+    recipe.accept_options()
     tensors = read_tensors(recipe.weights)
     channels = tensors["pos_S"].shape[-1] if "pos_S" in tensors else max(FORMS)
     if channels not in FORMS:

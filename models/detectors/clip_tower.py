@@ -259,8 +259,7 @@ def outputs_for(recipe: Recipe) -> int:
         CatalogueError: the row has options; no detector on CLIP takes any.
         WeightsError: its labels do not tell fake from real.
     """
-    if recipe.options:
-        raise CatalogueError(f"{recipe.id}: unknown options {', '.join(sorted(recipe.options))}.", "There are none.")
+    recipe.accept_options()
     fake_logits(np.zeros((1, len(recipe.labels)), np.float32), recipe.labels)
     return len(recipe.labels)
 

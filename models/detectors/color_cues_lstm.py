@@ -120,9 +120,7 @@ def load(recipe: Recipe) -> ColorCuesLstm:
             square; the key is named.
         CatalogueError: an option is unknown or wrong, or the view lets through less than one window.
     """
-    unknown = set(recipe.options) - {"window"}
-    if unknown:
-        raise CatalogueError(f"{recipe.id}: color_cues_lstm has no option {min(unknown)!r}.", "It has window.")
+    recipe.accept_options("window")
     window = recipe.options.get("window", WINDOW)
     if not isinstance(window, int) or not 1 <= window <= recipe.view.count:
         raise CatalogueError(f"{recipe.id}: the option window is {window!r}.", f"1 to {recipe.view.count}, its count.")

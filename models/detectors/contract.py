@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import CatalogueError
 from models.types import Class, ClipScore, Precision, View
 
 Rows = NDArray[np.uint8] | NDArray[np.float32]
@@ -23,7 +24,7 @@ class Recipe:
         view: what the detector will be given.
         labels: what each output of the network stands for, in order. One label: the output is one logit, whose
             sigmoid is the probability of that label. Empty: the files themselves say it (`id2label`).
-        options: the row's, for the architecture alone; `option` reads them.
+        options: the row's, for the architecture alone, which says with `accept_options` what it knows.
         device: `cpu`, `cuda` or `cuda:1`.
         precision: of the forward pass; weights and scores stay in single precision.
     """
@@ -40,6 +41,12 @@ class Recipe:
     def weights(self) -> Path:
         """The file of weights."""
         return self.files["weights"]
+
+    def accept_options(self, *names: str) -> None:
+        """Raises `CatalogueError` if the row has an option of another name: a misspelt one would be ignored."""
+        if unknown := sorted(set(self.options) - set(names)):
+            known = f"It has: {', '.join(names)}." if names else "It has none."
+            raise CatalogueError(f"{self.id} has no option {', '.join(unknown)}.", known)
 
 
 class Detector(Protocol):

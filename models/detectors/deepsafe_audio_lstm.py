@@ -13,10 +13,9 @@ from transformers.audio_utils import mel_filter_bank
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device
-from models.detectors.labels import fake_logits, logits_of
+from models.detectors.labels import fake_logits, logit_of_mean
 from models.detectors.sound import judged
 from models.detectors.weights import fill, read_tensors
-from models.errors import CatalogueError
 from models.media.limits import SAMPLE_RATE_HZ
 from models.types import Class, ClipScore, View
 
@@ -109,8 +108,7 @@ class DeepSafeAudioLstm:
             times_s: `(W,)`, where the windows start, in seconds.
         """
         logits = fake_logits(features, self._labels)
-        p_fake = (0.5 + 0.5 * np.tanh(logits / 2)).mean(keepdims=True)  # the sigmoid, which never overflows
-        return judged(logits, times_s, self.view.size, float(logits_of(p_fake)[0]))
+        return judged(logits, times_s, self.view.size, logit_of_mean(logits))
 
 
 def load(recipe: Recipe) -> DeepSafeAudioLstm:
@@ -121,9 +119,7 @@ def load(recipe: Recipe) -> DeepSafeAudioLstm:
             are not those of two outputs.
         CatalogueError: the row has options; there are none.
     """
-    if recipe.options:
-        unknown = ", ".join(recipe.options)
-        raise CatalogueError(f"{recipe.id}: unknown option {unknown}.", "deepsafe_audio_lstm has no options.")
+    recipe.accept_options()
     net = DeepSafeAudio()
     fill(net, read_tensors(recipe.weights), recipe.weights)
     return DeepSafeAudioLstm(net, recipe)

@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
-from models.detectors.labels import fake_logits
-from models.detectors.mesonet import logit_of_mean
+from models.detectors.labels import fake_logits, logit_of_mean
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore
@@ -211,8 +210,7 @@ def load(recipe: Recipe) -> EfficientNetFrame:
         WeightsError: the file cannot be read, a key is missing, unexpected or misshapen, or the labels are not two.
         CatalogueError: an option is unknown, or the variant is none of B0 to B7.
     """
-    if unknown := sorted(set(recipe.options) - {"variant"}):
-        raise CatalogueError(f"{recipe.id}: efficientnet_frame has no option {', '.join(unknown)}.", "It has: variant.")
+    recipe.accept_options("variant")
     variant = recipe.options.get("variant", DEFAULT_VARIANT)
     if variant not in VARIANTS:
         raise CatalogueError(f"{recipe.id}: there is no variant {variant}.", f"There are: {', '.join(VARIANTS)}.")

@@ -153,9 +153,7 @@ def load(recipe: Recipe) -> HfAudioClassifier:
 
 
 def _check(recipe: Recipe) -> None:
-    if recipe.options:
-        unknown = ", ".join(recipe.options)
-        raise CatalogueError(f"{recipe.id}: unknown option {unknown}.", "hf_audio_classifier has no options.")
+    recipe.accept_options()
     if "config" not in recipe.files:
         raise CatalogueError(f"{recipe.id}: none of its files is named config.", "It is the repository's config.json.")
     if recipe.view.fit != "repeat":

@@ -100,8 +100,7 @@ def load(recipe: Recipe) -> HfImageClassifier:
             misshapen; or the label order cannot be established.
         CatalogueError: the row has options, lacks a file, or has another view than the preprocessor.
     """
-    if recipe.options:
-        raise CatalogueError(f"{recipe.id}: hf_image_classifier has no option {', '.join(sorted(recipe.options))}.")
+    recipe.accept_options()
     if absent := [name for name in ("config", "preprocessor") if name not in recipe.files]:
         raise CatalogueError(f"{recipe.id}: hf_image_classifier needs the file {', '.join(absent)} too.")
     pixels = normalisation(recipe, _read_json(recipe.files["preprocessor"]))

@@ -49,6 +49,12 @@ def logits_of(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return logits
 
 
+def logit_of_mean(logits: NDArray[np.float64]) -> float:
+    """The logit of the mean of `(T,)` probabilities, from their logits: exact where they are all but 0 or 1."""
+    fake, real = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return float(np.logaddexp.reduce(fake) - np.logaddexp.reduce(real))
+
+
 def established(id2label: Mapping[int, str], stated: Sequence[Class], name: str) -> tuple[Class, ...]:
     """The label order of a checkpoint that carries one.
 

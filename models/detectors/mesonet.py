@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
-from models.detectors.labels import fake_logits
+from models.detectors.labels import fake_logits, logit_of_mean
 from models.detectors.weights import check_keys, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore, View
@@ -116,8 +116,7 @@ def load(recipe: Recipe) -> Meso:
         WeightsError: the file cannot be read, a key is missing, unexpected or misshapen, or the labels are not one.
         CatalogueError: the row has an option, or a view of another size.
     """
-    if recipe.options:
-        raise CatalogueError(f"{recipe.id}: mesonet has no option {', '.join(sorted(recipe.options))}.", "It has none.")
+    recipe.accept_options()
     if recipe.view.size != SIZE:
         raise CatalogueError(f"{recipe.id}: mesonet cannot see views of size {recipe.view.size}.", f"Only {SIZE}.")
     fake_logits(np.zeros((1, 1), np.float32), recipe.labels)
@@ -152,9 +151,3 @@ def keras_slots(net: MesoNet, found: Mapping[str, Tensor]) -> Iterator[tuple[str
 def to_keras(array: Tensor) -> Tensor:
     """The same memory in the order of Keras: kernels `(H, W, in, out)`, dense weights `(in, out)`."""
     return array.permute(2, 3, 1, 0) if array.ndim == 4 else array.T if array.ndim == 2 else array  # noqa: PLR2004
-
-
-def logit_of_mean(logits: NDArray[np.float64]) -> float:
-    """The logit of the mean of `(T,)` probabilities, from their logits: exact where they are all but 0 or 1."""
-    fake, real = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
-    return float(np.logaddexp.reduce(fake) - np.logaddexp.reduce(real))

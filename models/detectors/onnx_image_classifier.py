@@ -115,11 +115,7 @@ def load(recipe: Recipe) -> OnnxImageClassifier:
 
 def check_options(recipe: Recipe) -> None:
     """Raises `CatalogueError` naming an option that is unknown or wrong, or the labels where there are none."""
-    accepted = ("output", "layout", *PIXELS)
-    if unknown := sorted(set(recipe.options) - set(accepted)):
-        raise CatalogueError(
-            f"{recipe.id}: onnx_image_classifier has no option {', '.join(unknown)}.", f"It has: {', '.join(accepted)}."
-        )
+    recipe.accept_options("output", "layout", *PIXELS)
     if recipe.options.get("output") not in OUTPUTS:
         raise CatalogueError(f"{recipe.id}: the option output must be stated.", f"It is {' or '.join(OUTPUTS)}.")
     if recipe.options.get("layout", "nhwc") not in LAYOUTS:

@@ -133,10 +133,7 @@ def load(recipe: Recipe) -> SiglipLstmDetector:
         WeightsError: a file cannot be read, or a key is missing, unexpected or misshapen; the key is named.
         CatalogueError: an option, the labels or the view's size do not go with this network.
     """
-    if unknown := sorted(set(recipe.options) - {"attention_heads", "window_frames"}):
-        raise CatalogueError(
-            f"{recipe.id}: siglip_lstm has no option {', '.join(unknown)}.", "It has attention_heads and window_frames."
-        )
+    recipe.accept_options("attention_heads", "window_frames")
     if len(recipe.labels) != 1:
         raise CatalogueError(f"{recipe.id}: siglip_lstm has one output and {len(recipe.labels)} labels.")
     window = _count(recipe, "window_frames", WINDOW_FRAMES)

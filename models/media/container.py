@@ -147,7 +147,7 @@ class Media:
         if self.video is None or self.video.codec_context is None:
             return
         width, height = self.video.codec_context.width, self.video.codec_context.height
-        check_pixels(width, height, self.limits)
+        check_pixels(width, height, self.limits.max_pixels)
 
     def _check_duration(self, seconds: float) -> None:
         limit_s = self.limits.max_duration_s
@@ -192,11 +192,10 @@ class Media:
             raise TruncatedMedia(f"The file ends after {walk.span_s:.1f} of the {stated_s:.1f} s it announces.")
 
 
-def check_pixels(width: int, height: int, limits: Limits) -> None:
+def check_pixels(width: int, height: int, most: int) -> None:
     """Raise TooManyPixels for a picture above the limit."""
-    if width * height > limits.max_pixels:
-        accepted = f"Accepted: up to {limits.max_pixels / 1e6:.1f} million, as in 4096x2304."
-        raise TooManyPixels(f"A picture has {width}x{height} pixels.", accepted)
+    if width * height > most:
+        raise TooManyPixels(f"A picture has {width}x{height} pixels.", f"Accepted: up to {most / 1e6:.1f} million.")
 
 
 def is_cut_mp4(file: IO[bytes]) -> bool:

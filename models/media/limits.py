@@ -25,7 +25,8 @@ class Limits:
     """Everything one decode may cost. A limit that is passed raises the error named beside it.
 
     Attributes:
-        max_pixels: of one coded picture (TooManyPixels). 4096 x 2304: everything phones and cameras call 4K.
+        max_pixels: of one coded picture of a video (TooManyPixels). 4096 x 2304: everything phones and cameras call 4K.
+        max_still_pixels: of a still picture (TooManyPixels). Phones take up to 50 million; there is only one.
         max_decoded_pixels: of all pictures that must be decoded for one request (TooManyPixels). What two cores
             decode within `wall_s` at the 330 Mpx/s measured with 1080p H.264: the refusal comes before the work.
         max_duration_s: of picture or sound (TooLong). Ten minutes: beyond it, people mean to send a part.
@@ -44,6 +45,7 @@ class Limits:
     """
 
     max_pixels: int = 4096 * 2304
+    max_still_pixels: int = 51_000_000
     max_decoded_pixels: int = 20_000_000_000
     max_duration_s: float = 600.0
     max_fps: float = 120.0

@@ -145,7 +145,7 @@ class Pictures:
         return video
 
     def _spend(self, frame: VideoFrame) -> None:
-        check_pixels(frame.width, frame.height, self._media.limits)
+        check_pixels(frame.width, frame.height, self._media.limits.max_pixels)
         self._pixels_left -= frame.width * frame.height
         if self._pixels_left < 0:
             limit = self._media.limits.max_decoded_pixels

@@ -129,7 +129,7 @@ def _is_cut_tiff(data: bytes) -> bool:
 
 def _opened(data: bytes, name: str, limits: Limits) -> ImageFile:
     image = Image.open(io.BytesIO(data), formats=["HEIF" if name == "heic" else name])
-    check_pixels(*image.size, limits)
+    check_pixels(*image.size, limits.max_still_pixels)
     return image
 
 

@@ -106,7 +106,7 @@ def test_a_univfd_head_without_its_encoder_is_refused(univfd: Recipe) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"options": {"temperature": 2}}, "unknown options temperature"),
+        ({"options": {"temperature": 2}}, "no option temperature"),
         ({"view": View(region="frame", size=224)}, r"of size 224\. It must be 56"),
     ],
 )

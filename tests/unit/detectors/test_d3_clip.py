@@ -153,7 +153,7 @@ def test_a_file_without_the_head_is_refused(beside: Recipe, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"options": {"seed": 418}}, "unknown options seed"),
+        ({"options": {"seed": 418}}, "no option seed"),
         ({"view": View(region="frame", size=224)}, r"of size 224\. It must be 56"),
     ],
 )

@@ -155,5 +155,5 @@ def test_labels_that_do_not_fit_two_outputs_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_option_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match="unknown option hop"):
+    with pytest.raises(CatalogueError, match="has no option hop"):
         load(written(replace(RECIPE, options={"hop": 2}), random_tensors(), tmp_path))

@@ -210,5 +210,5 @@ def test_a_view_that_fills_short_sound_with_silence_is_refused(tmp_path: Path) -
 
 
 def test_an_unknown_option_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match="unknown option do_normalize"):
+    with pytest.raises(CatalogueError, match="has no option do_normalize"):
         load(replace(repository(tmp_path), options={"do_normalize": True}))

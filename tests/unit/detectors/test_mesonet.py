@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.detectors.contract import Recipe
-from models.detectors.mesonet import Meso, load, logit_of_mean
+from models.detectors.labels import logit_of_mean
+from models.detectors.mesonet import Meso, load
 from models.errors import CatalogueError, WeightsError
 from models.types import View
 from tests.checkpoints import assert_batch_invariant, assert_strict, published, written
