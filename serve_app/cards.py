@@ -62,8 +62,12 @@ def print_list(catalogue: Catalogue, rows: Iterable[AssetRow], console: Console)
 def _size_of(store: Store, row: AssetRow) -> str:
     """Of all files, as the catalogue states it or as it was pulled; `?` if one is unknown."""
     record = store.record(row)
-    sizes = [file.size_bytes or (record[name].size_bytes if name in record else 0) for name, file in row.files.items()]
-    return size(sum(sizes)) if all(sizes) else "?"
+    exact = [file.size_bytes or (record[name].size_bytes if name in record else 0) for name, file in row.files.items()]
+    if all(exact):
+        return size(sum(exact))
+    # The weights are what takes room; the rest are kilobytes of JSON.
+    about = sum(known or file.about_bytes or 0 for known, file in zip(exact, row.files.values(), strict=True))
+    return f"~{size(about)}" if about else "?"
 
 
 def _state(catalogue: Catalogue, row: AssetRow) -> tuple[Text, Text]:
@@ -128,7 +132,8 @@ def _files(store: Store, row: AssetRow) -> Iterator[tuple[str, str]]:
         yield name, _place(store, row, name)
         yield "  from", f"models/weights/{file.bundled}" if file.bundled else file.path or source_of(file)
         known = file.size_bytes or (entry.size_bytes if entry else None)
-        yield "  size", "unknown" if known is None else f"{size(known)} ({known:,} bytes)"
+        about = f"about {size(file.about_bytes)}" if file.about_bytes else "unknown"
+        yield "  size", about if known is None else f"{size(known)} ({known:,} bytes)"
         yield (
             "  sha256",
             file.sha256 or "not pinned; what is pulled is recorded, and anything else refused from then on",

@@ -53,7 +53,8 @@ class FileRow(_Strict):
     """One file of a model: where it comes from, and what it must hash to.
 
     Exactly one of `bundled` (a file of `models/weights`), `url`, `huggingface` (with `revision` and `file`) and
-    `path` (the operator's own, absolute, or `convert` puts it there when empty) says where from.
+    `path` (the operator's own, absolute, or `convert` puts it there when empty) says where from. `size_bytes` is held
+    to; `about_bytes` is what its page rounds it to, for people.
     """
 
     bundled: str = ""
@@ -64,6 +65,7 @@ class FileRow(_Strict):
     path: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     size_bytes: Annotated[int, Field(ge=1)] | None = None
+    about_bytes: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "FileRow":
@@ -113,11 +115,6 @@ class AssetRow(_Strict):
         if "weights" not in files:
             raise ValueError("one of the files must be named weights")
         return files
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all files whose size is known."""
-        return sum(file.size_bytes or 0 for file in self.files.values())
 
 
 class ModelRow(AssetRow):

@@ -5,13 +5,11 @@ Sizes are read off the shapes of the tensors. What shapes do not tell (heads, ac
 published it, unless a config.json beside the checkpoint says otherwise.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from models.detectors.contract import Recipe
 from models.detectors.device import to_float
+from models.detectors.hf_files import read_json, vision_part
 from models.detectors.labels import fake_logits
 from models.detectors.weights import check_keys, fill, read_tensors
 from models.errors import CatalogueError, WeightsError
@@ -237,11 +236,7 @@ def _sizes(tensors: Mapping[str, Tensor], path: Path, prefix: str, *, openai: bo
 
 def _configured(sizes: Sizes, config: Path) -> Sizes:
     """The sizes with what only the config can tell; raises `WeightsError` where it contradicts a tensor."""
-    try:
-        content: Any = json.loads(config.read_text("utf-8"))
-        stated = dict(content.get("vision_config", content))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{config} cannot be read as a CLIP configuration: {error}.") from error
+    stated = vision_part(read_json(config), config)
     told = {key: stated[key] for key in asdict(sizes) if key in stated}
     for key, value in told.items():
         own = getattr(sizes, key)

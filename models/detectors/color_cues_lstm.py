@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device
-from models.detectors.labels import fake_logits
+from models.detectors.labels import fake_logits, logit_of_mean
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError, WeightsError
 from models.types import Class, ClipScore, View
@@ -63,11 +63,6 @@ def histograms(pixels: Tensor, bins: int) -> Tensor:
     return (counts - low) / (high - low).clamp(min=1) * 255
 
 
-def mean_logit(logits: NDArray[np.float64]) -> float:
-    """The logit of the mean probability of `(W,)` logits."""
-    return float(np.logaddexp.reduce(-np.logaddexp(0, -logits)) - np.logaddexp.reduce(-np.logaddexp(0, logits)))
-
-
 class ColorCuesLstm:
     """The detector; satisfies `models.detectors.contract.Detector`."""
 
@@ -106,7 +101,7 @@ class ColorCuesLstm:
         logits = fake_logits(self._device.encode(self._net, windows), self._labels)
         ends = times_s[self._window - 1 :]
         return ClipScore(
-            logit=mean_logit(logits),
+            logit=logit_of_mean(logits),
             per_window_logits=tuple(float(v) for v in logits),
             windows_s=tuple((float(a), float(b)) for a, b in zip(times_s, ends, strict=False)),
         )

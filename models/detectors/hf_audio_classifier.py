@@ -4,19 +4,18 @@ The files are those of a Hugging Face repository: `weights` (model.safetensors),
 one, `preprocessor` (preprocessor_config.json). Nothing is downloaded, and no code of a repository runs.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForAudioClassification
+from transformers import AutoModelForAudioClassification
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device
+from models.detectors.hf_files import read_config, read_json
 from models.detectors.labels import established, fake_logits
 from models.detectors.sound import judged
 from models.detectors.weights import fill, read_tensors
@@ -39,33 +38,6 @@ WAVEFORM_TYPES = (
 EXTRACTOR = "Wav2Vec2FeatureExtractor"
 # The weight norm of the positional convolution, as PyTorch 1 named its two parts and as PyTorch 2 does.
 RENAMED = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object from a file of a repository; raises `WeightsError` if it is none or names code to be run."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no JSON object.")
-    if "auto_map" in content:
-        raise WeightsError(f"{path} has auto_map: it needs code of its repository.", "Such code is never run here.")
-    return content
-
-
-def read_config(path: Path) -> Any:
-    """The transformers configuration of a classifier of waveforms; raises `WeightsError`."""
-    content = read_json(path)
-    model_type = content.get("model_type")
-    if model_type not in WAVEFORM_TYPES:
-        raise WeightsError(f"{path}: model_type is {model_type!r}.", f"It must be one of {', '.join(WAVEFORM_TYPES)}.")
-    # An attention implementation can be a kernel that transformers would download and run.
-    own = {key: value for key, value in content.items() if not key.endswith("attn_implementation")}
-    try:
-        return CONFIG_MAPPING[model_type].from_dict(own)
-    except Exception as error:  # transformers validates with errors of its own
-        raise WeightsError(f"{path} is no configuration of {model_type}: {error}.") from error
 
 
 def is_normalised(path: Path | None) -> bool:
@@ -144,7 +116,7 @@ def load(recipe: Recipe) -> HfAudioClassifier:
         CatalogueError: the row names no `config`, has options (there are none), or fills short windows with silence.
     """
     _check(recipe)
-    config = read_config(recipe.files["config"])
+    config = read_config(recipe.files["config"], WAVEFORM_TYPES, f"one of {', '.join(WAVEFORM_TYPES)}")
     labels = established(config.id2label, recipe.labels, recipe.id)
     normalise = is_normalised(recipe.files.get("preprocessor"))
     net = AutoModelForAudioClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]

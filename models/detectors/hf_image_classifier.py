@@ -4,7 +4,6 @@ ViT, Swin, SigLIP, ConvNeXt, BEiT, DINOv2 and whatever else `AutoModelForImageCl
 elsewhere. Which output is fake is read from `id2label`; how pixels are normalised, from `preprocessor_config.json`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
@@ -23,6 +21,7 @@ from transformers.models.auto.modeling_auto import AutoModelForImageClassificati
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
+from models.detectors.hf_files import read_config, read_json
 from models.detectors.labels import established, fake_logits
 from models.detectors.weights import check_keys, fill, read_tensors
 from models.errors import CatalogueError, WeightsError
@@ -103,25 +102,17 @@ def load(recipe: Recipe) -> HfImageClassifier:
     recipe.accept_options()
     if absent := [name for name in ("config", "preprocessor") if name not in recipe.files]:
         raise CatalogueError(f"{recipe.id}: hf_image_classifier needs the file {', '.join(absent)} too.")
-    pixels = normalisation(recipe, _read_json(recipe.files["preprocessor"]))
+    pixels = normalisation(recipe, read_json(recipe.files["preprocessor"]))
     config = _config(recipe.files["config"])
     labels = established(config.id2label, recipe.labels, recipe.id)
     return HfImageClassifier(_net(config, recipe), labels, pixels, recipe)
 
 
 def _config(path: Path) -> Any:
-    content = _read_json(path)
-    if "auto_map" in content:
-        raise WeightsError(f"{path} asks for code of its own: {content['auto_map']}.", "Such code is never run.")
-    if content.get("problem_type") == "multi_label_classification":
+    config = read_config(path, CONFIG_MAPPING, "one that transformers knows")
+    if config.problem_type == "multi_label_classification":
         raise WeightsError(f"{path} has labels that do not exclude each other (problem_type).", "One of them must win.")
-    kind = str(content.pop("model_type", None))
-    if kind not in CONFIG_MAPPING:
-        raise WeightsError(f"{path} has the model_type {kind!r}.", "It must be one that transformers knows.")
-    try:
-        return CONFIG_MAPPING[kind].from_dict(content)
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        raise WeightsError(f"{path} is no configuration of {kind}: {error}.") from error
+    return config
 
 
 def _net(config: Any, recipe: Recipe) -> Any:
@@ -209,13 +200,3 @@ def _channels(name: str, content: Mapping[str, Any], key: str) -> tuple[float, .
     if not isinstance(values, list) or len(values) != 3:  # noqa: PLR2004 - red, green, blue
         raise WeightsError(f"{name}: its preprocessor has the {key} {values}.", "It must be three numbers.")
     return tuple(float(value) for value in values)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no JSON object.")
-    return content

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.initialization import no_init_weights
@@ -20,6 +19,7 @@ from transformers.models.siglip import SiglipVisionConfig, SiglipVisionModel
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
+from models.detectors.hf_files import configured, read_json, vision_part
 from models.detectors.labels import fake_logits
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError, WeightsError
@@ -170,10 +170,7 @@ def _encoder(recipe: Recipe, tensors: Mapping[str, Tensor]) -> SiglipVisionConfi
 def _published_config(recipe: Recipe, path: Path) -> SiglipVisionConfig:
     if "attention_heads" in recipe.options:
         raise CatalogueError(f"{recipe.id}: attention_heads is an option, and its config says it too.", "Say it once.")
-    try:
-        config = SiglipVisionConfig.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
-        raise WeightsError(f"{path} is no configuration of a SigLIP: {error}.") from error
+    config: SiglipVisionConfig = configured(SiglipVisionConfig, vision_part(read_json(path), path), path)
     if config.image_size != recipe.view.size:
         raise CatalogueError(
             f"{recipe.id}: its view has size {recipe.view.size}, its config {config.image_size}.", "Both must be one."

@@ -61,7 +61,7 @@ def test_the_readme_says_how_to_get_the_key() -> None:
 
 def test_most_blocks_are_run() -> None:
     assert len(RUN) >= 4
-    assert len(BLOCKS) - len(RUN) <= 4
+    assert len(BLOCKS) - len(RUN) <= 5
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])

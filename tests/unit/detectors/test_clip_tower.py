@@ -146,7 +146,7 @@ def test_a_broken_key_in_transformers_names_is_refused_by_that_name(tmp_path: Pa
         ({"vision_config": {"num_attention_heads": 0}}, "0 attention heads"),
         ({"vision_config": {"num_attention_heads": "2"}}, "num_attention_heads is '2'"),
         ({"vision_config": {"hidden_act": "relu"}}, "hidden_act is 'relu'"),
-        ({"vision_config": 3}, "cannot be read as a CLIP configuration"),
+        ({"vision_config": 3}, "vision_config that is no JSON object"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(tmp_path: Path, config: dict[str, Any], named: str) -> None:
@@ -157,7 +157,7 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path: Path, config: dict[str,
 def test_a_config_that_is_no_json_is_refused(tmp_path: Path) -> None:
     recipe = encoder(tmp_path, clip.openai_state(), {})
     recipe.files["config"].write_text("{")
-    with pytest.raises(WeightsError, match=r"config\.json cannot be read as a CLIP configuration"):
+    with pytest.raises(WeightsError, match=r"config\.json cannot be read as JSON"):
         read_encoder(recipe)
 
 

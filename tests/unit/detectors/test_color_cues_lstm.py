@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.detectors.color_cues_lstm import ColorCuesLstm, load, mean_logit
+from models.detectors.color_cues_lstm import ColorCuesLstm, load
 from models.detectors.contract import Recipe
+from models.detectors.labels import logit_of_mean
 from models.errors import CatalogueError, WeightsError
 from models.types import View
 from tests.checkpoints import assert_batch_invariant, assert_strict, written
@@ -164,5 +165,5 @@ def test_a_histogram_that_is_not_square_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_mean_of_probabilities_holds_where_they_are_almost_certain() -> None:
-    assert mean_logit(np.array([60.0, 60.0])) == pytest.approx(60)
-    assert mean_logit(np.array([-800.0, 800.0])) == pytest.approx(0)
+    assert logit_of_mean(np.array([60.0, 60.0])) == pytest.approx(60)
+    assert logit_of_mean(np.array([-800.0, 800.0])) == pytest.approx(0)

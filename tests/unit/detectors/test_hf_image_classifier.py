@@ -294,8 +294,8 @@ def test_an_option_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"auto_map": {"AutoConfig": "theirs.Config"}}, "code of its own.*theirs"),
-        ({"model_type": "their_model"}, "model_type 'their_model'"),
+        ({"auto_map": {"AutoConfig": "theirs.Config"}}, "code of its repository"),
+        ({"model_type": "their_model"}, "model_type is .their_model."),
         ({"model_type": "bert"}, "cannot build its classifier"),
         ({"hidden_size": "wide"}, "no configuration of vit"),
         ({"problem_type": "multi_label_classification"}, "do not exclude each other"),

@@ -264,7 +264,7 @@ def test_a_config_of_another_size_is_refused(v1: Published, tmp_path: Path) -> N
 def test_a_config_of_no_siglip_is_refused(v1: Published, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     recipe = replace(RECIPE, files={"config": tmp_path / "config.json"}, options={})
-    with pytest.raises(WeightsError, match="no configuration of a SigLIP"):
+    with pytest.raises(WeightsError, match="holds no JSON object"):
         load(written(recipe, v1.state_dict(), tmp_path))
 
 
