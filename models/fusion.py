@@ -54,7 +54,7 @@ class Outcome:
 
 def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow, model: str) -> Verdict:
     """One verdict from everything that was found out. Pure: the same input gives the same verdict."""
-    outcomes = [_without_glimpses(outcome, extraction) for outcome in outcomes]
+    outcomes = [_without_glimpses(_finite(outcome), extraction) for outcome in outcomes]
     logits = _fused_logits(outcomes)
     decider = max(logits, key=lambda subject: logits[subject], default=None)
     p_fake = None if decider is None else sigmoid(logits[decider])
@@ -86,6 +86,14 @@ def sigmoid(logit: float) -> float:
 def calibrated(row: ModelRow, logit: float) -> float:
     """A detector's logit after its Platt scaling; still a logit."""
     return row.calibration.scale * logit + row.calibration.bias
+
+
+def _finite(outcome: Outcome) -> Outcome:
+    """A score that is no number, as overflow in half precision or damaged weights give, is a failure, not a score."""
+    logits = [v for score in outcome.scores for v in (score.logit, *score.per_frame_logits, *score.per_window_logits)]
+    if all(map(math.isfinite, logits)):
+        return outcome
+    return replace(outcome, status="failed", scores=(), why="its score is not a finite number")
 
 
 def _without_glimpses(outcome: Outcome, extraction: Extraction) -> Outcome:

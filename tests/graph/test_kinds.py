@@ -96,8 +96,8 @@ def small_aasist(folder: Path) -> dict[str, Path]:
     path = folder / "aasist.safetensors"
     net = aasist.Aasist(aasist.FORMS[24])
     for name, parameter in net.named_parameters():
-        if name.startswith(("pos", "master")):
-            torch.nn.init.normal_(parameter)  # the network itself leaves them to the weights
+        if name.rpartition(".")[2].startswith(("pos", "master", "att_weight")):
+            torch.nn.init.normal_(parameter, std=0.1)  # the network itself leaves them to the weights
     save_file(net.state_dict(), path)
     return {"weights": path}
 

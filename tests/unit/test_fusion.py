@@ -94,6 +94,14 @@ def test_a_detector_that_is_down_degrades_the_answer_and_is_named(status: str) -
     assert [(d.id, d.status) for d in found.detectors] == [("a", "ok"), ("b", status)]
 
 
+@pytest.mark.parametrize("logit", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_a_failure_and_not_a_score(logit: float) -> None:
+    found = fuse(extraction(16), [ok({0: 3.0}, row("a")), ok({0: logit}, row("b"))], BOUNDS, "ensemble")
+    assert [(d.id, d.status) for d in found.detectors] == [("a", "ok"), ("b", "failed")]
+    assert found.p_fake == pytest.approx(sigmoid(3.0))
+    assert found.degraded
+
+
 def test_when_no_detector_answers_nothing_is_made_up() -> None:
     found = fuse(extraction(16), [Outcome(row("b"), "failed", why="RuntimeError")], BOUNDS, "b")
     assert found.verdict == "UNDETERMINED"
