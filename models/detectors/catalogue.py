@@ -44,6 +44,15 @@ class ViewRow(_Strict):
     minimum: Annotated[int, Field(ge=1)] = 1
     hop: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _fits_its_region(self) -> "ViewRow":
+        fits = {"pad", "repeat"} if self.region == "audio" else {"squash", "crop", "pad", "centre"}
+        if self.fit not in fits:
+            raise ValueError(f"fit {self.fit} is none of region {self.region}, which has {', '.join(sorted(fits))}")
+        if self.region != "face" and self.align != "box":
+            raise ValueError(f"align {self.align} is for faces, not for region {self.region}")
+        return self
+
     def view(self) -> View:
         """The view itself."""
         return View(**self.model_dump())

@@ -99,6 +99,23 @@ def test_a_file_says_exactly_where_it_is_from(
         read_catalogue(written(content, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("view", "problem"),
+    [
+        ({"region": "audio", "size": 64000}, "fit squash is none of region audio, which has pad, repeat"),
+        ({"region": "frame", "size": 224, "fit": "repeat"}, "fit repeat is none of region frame"),
+        ({"region": "frame", "size": 224, "align": "five_points"}, "align five_points is for faces"),
+        ({"region": "face", "size": 224, "count": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_view_that_makes_no_sense_is_refused(
+    content: dict[str, Any], tmp_path: Path, view: dict[str, Any], problem: str
+) -> None:
+    content["models"][0]["view"] = view
+    with pytest.raises(CatalogueError, match=problem):
+        read_catalogue(written(content, tmp_path))
+
+
 def test_files_without_weights_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"][0]["files"] = {"config": {"path": "/w"}}
     with pytest.raises(CatalogueError, match="one of the files must be named weights"):
