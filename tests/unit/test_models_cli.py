@@ -118,7 +118,7 @@ def test_a_list_of_many_models_has_a_line_each_and_fits_the_terminal(write: Any,
 
 
 def test_the_list_keeps_what_looks_at_the_same_together(write: Any) -> None:
-    sound = {**row("voice", path=""), "view": {"region": "audio", "size": 64600}}
+    sound = {**row("voice", path=""), "view": {"region": "audio", "size": 64600, "fit": "repeat"}}
     write(sound, row("another-face", path=""))
     order = [line.split()[0] for line in printed(width=80).splitlines()[1:4]]
     assert order == [BUNDLED, "another-face", "voice"]
