@@ -4,18 +4,20 @@ import fcntl
 import io
 import json
 import logging
+import math
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from models.detectors.catalogue import ModelRow
 from models.detectors.store import ROOT
 from models.errors import UnmaskError
 from serve_app import analysis
@@ -28,6 +30,7 @@ STATE_FILE = ROOT / ".unmask" / "up.json"
 START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
 STOP_TIMEOUT_S = 60.0
 LOGICAL_CPUS = 4  # at least, however few cores there are: what a profile's replicas may add up to
+OTHER_CPUS = 2.0  # of these, for what is no detector
 
 
 class UpError(UnmaskError):
@@ -53,10 +56,10 @@ def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> No
         return
     from serve_app.app import checked_configuration  # imports Ray: takes a second, and `down` needs none of it
 
-    checked_configuration()
+    _, _, detectors = checked_configuration()
     refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
     started = time.monotonic()
-    with state_file(url), ray_running(out):
+    with state_file(url), ray_running(out, logical_cpus(detectors)):
         stop = stop_signal()
         deploy(content, stop, out)
         if not stop.is_set():
@@ -184,15 +187,21 @@ def state_file(url: str) -> Iterator[None]:
             STATE_FILE.unlink(missing_ok=True)
 
 
+def logical_cpus(detectors: Iterable[ModelRow]) -> int:
+    """How many CPUs our own Ray is told there are: enough for every replica, or it would wait for more for ever."""
+    needed = OTHER_CPUS + sum(row.share.num_cpus for row in detectors)
+    return max(LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(needed))
+
+
 @contextmanager
-def ray_running(out: Console) -> Iterator[None]:
+def ray_running(out: Console, cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     """A Ray of our own on this machine, stopped at the end."""
     with out.status("Starting Ray ..."):
         import ray  # takes a second; `unmask --help` and `down` should not
 
         ray.init(
             address="local",
-            num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+            num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from models.detectors.catalogue import read_catalogue
 from serve_app import settings as settings_module
 from serve_app import up
 from serve_app.settings import Settings
@@ -80,3 +81,11 @@ def test_a_running_service_is_known_by_its_state_file(tmp_path: Path, monkeypatc
         assert up.running_pid() == os.getpid()
         assert up.url_of_running() == "http://localhost:1"
     assert up.running_pid() is None
+
+
+@pytest.mark.parametrize(("detectors", "at_least"), [(0, 4), (1, 4), (29, 10)])
+def test_ray_is_told_of_enough_cpus_for_every_detector(detectors: int, at_least: int) -> None:
+    rows = [read_catalogue().rows[0]] * detectors
+    cpus = up.logical_cpus(rows)
+    assert cpus >= at_least
+    assert cpus - sum(row.share.num_cpus for row in rows) >= up.OTHER_CPUS
