@@ -56,7 +56,7 @@ def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> No
         return
     from serve_app.app import checked_configuration  # imports Ray: takes a second, and `down` needs none of it
 
-    _, _, detectors = checked_configuration()
+    _, _, detectors, _ = checked_configuration()
     refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
     started = time.monotonic()
     with state_file(url), ray_running(out, logical_cpus(detectors)):

@@ -67,6 +67,17 @@ def test_a_taken_port_is_refused(option: int) -> None:
             up.refuse_taken_port("127.0.0.1", port)
 
 
+def test_up_checks_the_configuration_before_it_takes_the_port(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(*_: object) -> None:
+        raise up.UpError("the port comes next")
+
+    env_file.write_text("API_KEY=" + "k" * 40)
+    monkeypatch.setattr(up, "STATE_FILE", env_file.with_name("up.json"))
+    monkeypatch.setattr(up, "refuse_taken_port", taken)
+    with pytest.raises(up.UpError, match="the port comes next"):
+        up.up(Path("configs/serve/local.yaml"), None, None, quiet())
+
+
 @pytest.mark.parametrize("content", ["", "{", json.dumps({"pid": 2**22 + 1}), json.dumps({})])
 def test_a_stale_state_file_means_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     file = tmp_path / "up.json"
