@@ -44,7 +44,7 @@ def build(args: BuildArgs) -> Application:
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits(), tools)
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
-            row, catalogue.store, args.device, settings.precision, settings.detector_threads
+            row, catalogue.store, device_of(row, args.device), settings.precision, settings.detector_threads
         )
         for row in installed
     }
@@ -93,6 +93,11 @@ def _check_patience(profile: dict[str, Any], settings: Settings) -> None:
 def detector_name(model: str) -> str:
     """The deployment's name of a model."""
     return f"Detector-{model}"
+
+
+def device_of(row: ModelRow, device: str) -> str:
+    """Where a detector computes in a profile of that device: Ray hides the GPUs from a row that takes none of one."""
+    return device if row.share.num_gpus else "cpu"
 
 
 def detector_options(row: ModelRow, device: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from models.detectors.catalogue import read_catalogue
+from models.detectors.catalogue import ShareRow, read_catalogue
 from models.detectors.store import ROOT
-from serve_app.app import build, detector_name
+from serve_app.app import build, detector_name, device_of
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.up import LOGICAL_CPUS
 
@@ -43,6 +43,12 @@ def test_a_profile_fits_the_cpus_that_unmask_up_gives_it(path: Path) -> None:
 def test_a_device_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="device"):
         BuildArgs(profile="x.yaml", device="gpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("num_gpus", "device"), [(0.0, "cpu"), (0.1, "cuda")])
+def test_a_detector_computes_on_the_gpu_only_if_its_row_takes_a_share_of_one(num_gpus: float, device: str) -> None:
+    row = read_catalogue().rows[0].model_copy(update={"share": ShareRow(num_gpus=num_gpus)})
+    assert device_of(row, "cuda") == device
 
 
 def test_a_proxy_less_patient_than_the_service_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
