@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForAudioClassification
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device
-from models.detectors.hf_files import read_config, read_json
+from models.detectors.hf_files import built, read_config, read_json
 from models.detectors.labels import established, fake_logits
 from models.detectors.sound import judged
 from models.detectors.weights import fill, read_tensors
@@ -119,7 +118,7 @@ def load(recipe: Recipe) -> HfAudioClassifier:
     config = read_config(recipe.files["config"], WAVEFORM_TYPES, f"one of {', '.join(WAVEFORM_TYPES)}")
     labels = established(config.id2label, recipe.labels, recipe.id)
     normalise = is_normalised(recipe.files.get("preprocessor"))
-    net = AutoModelForAudioClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    net = built(AutoModelForAudioClassification, config, recipe.files["config"])
     fill(net, in_current_names(read_tensors(recipe.weights)), recipe.weights)
     return HfAudioClassifier(net, recipe, labels, normalise=normalise)
 

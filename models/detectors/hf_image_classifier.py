@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
-from transformers.initialization import no_init_weights
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import AutoModelForImageClassification
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForImageClassification,
+)
 
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
-from models.detectors.hf_files import read_config, read_json
+from models.detectors.hf_files import built, read_config, read_json
 from models.detectors.labels import established, fake_logits
 from models.detectors.weights import check_keys, fill, read_tensors
 from models.errors import CatalogueError, WeightsError
@@ -109,7 +110,9 @@ def load(recipe: Recipe) -> HfImageClassifier:
 
 
 def _config(path: Path) -> Any:
-    config = read_config(path, CONFIG_MAPPING, "one that transformers knows")
+    config = read_config(
+        path, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, "that of an image classifier of transformers"
+    )
     if config.problem_type == "multi_label_classification":
         raise WeightsError(f"{path} has labels that do not exclude each other (problem_type).", "One of them must win.")
     return config
@@ -121,11 +124,7 @@ def _net(config: Any, recipe: Recipe) -> Any:
     transformers renames the modules of old architectures and writes files with their old keys: `fill` sees the new
     ones, errors name the published ones.
     """
-    try:
-        with no_init_weights():  # seconds of drawing numbers that `fill` then replaces, every one
-            net: Any = AutoModelForImageClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, ImportError) as error:
-        raise WeightsError(f"{recipe.id}: transformers cannot build its classifier: {error}.") from error
+    net = built(AutoModelForImageClassification, config, recipe.files["config"])
     wanted = net.state_dict()
     keys = {id(tensor): key for key, tensor in wanted.items()}
     published = revert_weight_conversion(net, dict(wanted))

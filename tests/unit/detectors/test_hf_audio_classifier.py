@@ -180,6 +180,11 @@ def test_a_config_of_the_wrong_types_is_refused(tmp_path: Path) -> None:
         load(edited(repository(tmp_path), "config", hidden_size="many"))
 
 
+def test_a_config_that_no_network_can_be_built_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot build this wav2vec2"):
+        load(edited(repository(tmp_path), "config", hidden_act="theirs/kernel"))
+
+
 def test_another_sampling_rate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="sampling_rate is 8000"):
         load(edited(repository(tmp_path), "preprocessor", sampling_rate=8000))

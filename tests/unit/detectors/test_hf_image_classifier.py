@@ -296,7 +296,9 @@ def test_an_option_is_refused_by_name(tmp_path: Path) -> None:
     [
         ({"auto_map": {"AutoConfig": "theirs.Config"}}, "code of its repository"),
         ({"model_type": "their_model"}, "model_type is .their_model."),
-        ({"model_type": "bert"}, "cannot build its classifier"),
+        ({"model_type": "bert"}, "must be that of an image classifier"),
+        ({"hidden_act": "theirs/kernel"}, "cannot build this vit"),
+        ({"backbone_config": {"model_type": "dpt", "backbone": "theirs/network"}}, "names the backbone"),
         ({"hidden_size": "wide"}, "no configuration of vit"),
         ({"problem_type": "multi_label_classification"}, "do not exclude each other"),
     ],
