@@ -1,6 +1,7 @@
 """Label orders. Published detectors disagree on which output is fake; here a logit above 0 always means fake."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from models.types import Class
 # Words of published label tables, in lower case.
 FAKE_WORDS = frozenset({"fake", "deepfake", "ai", "artificial", "generated", "synthetic", "spoof", "manipulated"})
 REAL_WORDS = frozenset({"real", "realism", "human", "authentic", "genuine", "bonafide", "original", "natural"})
+
+NEGATIONS = frozenset({"not", "non", "no"})  # before one of them: it names neither, and is not guessed at
 
 EPSILON = 1e-7  # probabilities closer to 0 or 1 than single precision tells apart
 
@@ -85,7 +88,10 @@ def established(id2label: Mapping[int, str], stated: Sequence[Class], name: str)
 
 
 def _class_of(word: str) -> Class | None:
-    parts = set(word.lower().replace("-", " ").replace("_", " ").split()) | {word.lower().replace("-", "")}
+    words = word.lower().replace("-", " ").replace("_", " ").split()
+    if any(a in NEGATIONS and b in FAKE_WORDS | REAL_WORDS for a, b in pairwise(words)):
+        return None
+    parts = {*words, word.lower().replace("-", "")}
     fake, real = parts & FAKE_WORDS, parts & REAL_WORDS
     if bool(fake) == bool(real):
         return None

@@ -55,7 +55,8 @@ def test_published_label_tables_are_understood(words: list[str], labels: tuple[C
 
 
 @pytest.mark.parametrize(
-    "words", [["LABEL_0", "LABEL_1"], ["cat", "fake"], ["fake real", "fake"], ["fake", "deepfake"]]
+    "words",
+    [["LABEL_0", "LABEL_1"], ["cat", "fake"], ["fake real", "fake"], ["fake", "deepfake"], ["not_fake", "not_real"]],
 )
 def test_a_table_that_does_not_tell_fake_from_real_is_refused(words: list[str]) -> None:
     with pytest.raises(WeightsError, match=r"model: its id2label says .*State `labels`"):
