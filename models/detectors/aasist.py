@@ -269,7 +269,7 @@ def load(recipe: Recipe) -> AasistDetector:
     """
     recipe.accept_options()
     tensors = read_tensors(recipe.weights)
-    channels = tensors["pos_S"].shape[-1] if "pos_S" in tensors else max(FORMS)
+    channels = (tensors["pos_S"].shape or (0,))[-1] if "pos_S" in tensors else max(FORMS)
     if channels not in FORMS:
         raise WeightsError(f"{recipe.weights} has pos_S with {channels} channels.", "AASIST has 64, AASIST-L 24.")
     net = Aasist(FORMS[channels])

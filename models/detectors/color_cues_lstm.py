@@ -111,8 +111,8 @@ def load(recipe: Recipe) -> ColorCuesLstm:
     """Build the detector. The option `window` is how many frames are judged as a whole, 32 as published.
 
     Raises:
-        WeightsError: the file cannot be read, a key is missing, unexpected or misshapen, or the histogram is not
-            square; the key is named.
+        WeightsError: the file cannot be read, a key is missing, unexpected or misshapen (it is named), the histogram is
+            not square, or the labels are not one.
         CatalogueError: an option is unknown or wrong, or the view lets through less than one window.
     """
     recipe.accept_options("window")
@@ -124,6 +124,7 @@ def load(recipe: Recipe) -> ColorCuesLstm:
             f"{recipe.id}: view.minimum is {recipe.view.minimum}, less than the window of {window} frames.",
             f"minimum: {window} leaves out what cannot be scored.",
         )
+    fake_logits(np.zeros((1, 1), np.float32), recipe.labels)  # labels that do not fit are refused here
     device = Device(recipe.device, recipe.precision)
     return ColorCuesLstm(read_net(recipe), recipe.view, recipe.labels, window, device)
 

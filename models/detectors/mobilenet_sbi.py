@@ -14,6 +14,7 @@ from torch.nn import functional
 from models.detectors.contract import Recipe, Rows
 from models.detectors.device import Device, to_float
 from models.detectors.weights import fill, read_tensors
+from models.errors import CatalogueError
 from models.types import ClipScore, View
 
 # Expansion, output channels, repeats, first stride: table 2 of the MobileNetV2 paper, width 1.0.
@@ -153,7 +154,11 @@ def load(recipe: Recipe) -> MobileNetSbi:
 
     Raises:
         WeightsError: the file cannot be read, or a key is missing, unexpected or misshapen; the key is named.
+        CatalogueError: the row has an option, or labels other than `fake`.
     """
+    recipe.accept_options()
+    if recipe.labels not in {(), ("fake",)}:
+        raise CatalogueError(f"{recipe.id}: its labels are {', '.join(recipe.labels)}.", "Its one logit is of fake.")
     return MobileNetSbi(read_net(recipe.weights), recipe.view, Device(recipe.device, recipe.precision))
 
 

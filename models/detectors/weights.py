@@ -48,10 +48,13 @@ def fill(net: "nn.Module", tensors: "Mapping[str, Tensor]", path: Path) -> None:
         path: where they are from, for the error.
 
     Raises:
-        WeightsError: a key is missing, unexpected or misshapen; the first such key is named.
+        WeightsError: a key is missing, unexpected, misshapen or not of floating point; the first such key is named.
     """
     wanted = net.state_dict()
     check_keys(tensors, {key: tuple(tensor.shape) for key, tensor in wanted.items()}, path)
+    for key, tensor in tensors.items():
+        if wanted[key].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(f"{path} has {key} as {tensor.dtype}.", "It must be floating point, not quantised.")
     net.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
 
 

@@ -276,6 +276,7 @@ def test_an_unknown_option_is_named(tmp_path: Path) -> None:
         load(written(replace(RECIPE, options={"temperature": 2}), random_tensors("AASIST-L"), tmp_path))
 
 
-def test_an_encoder_of_unpublished_width_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="pos_S with 48 channels"):
-        load(written(RECIPE, random_tensors("AASIST-L") | {"pos_S": torch.zeros(1, 23, 48)}, tmp_path))
+@pytest.mark.parametrize(("shape", "channels"), [((1, 23, 48), 48), ((), 0)])
+def test_an_encoder_of_unpublished_width_is_refused(shape: tuple[int, ...], channels: int, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"pos_S with {channels} channels"):
+        load(written(RECIPE, random_tensors("AASIST-L") | {"pos_S": torch.zeros(shape)}, tmp_path))

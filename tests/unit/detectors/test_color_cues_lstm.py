@@ -158,6 +158,11 @@ def test_an_option_that_is_unknown_or_wrong_is_named(options: dict[str, object],
         load(written(replace(RECIPE, options=options), checkpoint(), tmp_path))
 
 
+def test_labels_that_do_not_fit_one_output_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="1 outputs and 2 labels"):
+        load(written(replace(RECIPE, labels=("real", "fake")), checkpoint(), tmp_path))
+
+
 def test_a_histogram_that_is_not_square_is_refused(tmp_path: Path) -> None:
     state = checkpoint() | {"lstm.weight_ih_l0": torch.zeros(256, 1000)}
     with pytest.raises(WeightsError, match=r"lstm\.weight_ih_l0 for 1000 inputs"):

@@ -1,5 +1,7 @@
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from models.detectors.contract import Recipe
 from models.detectors.mobilenet_sbi import MobileNetSbi, MobileNetV2, load, same_padding, trimmed_mean
-from models.errors import WeightsError
+from models.errors import CatalogueError, WeightsError
 from models.types import View
 
 VIEW = View(region="face", size=160, fit="squash", margin=0.3, count=16)
@@ -75,6 +77,12 @@ def test_a_misshapen_key_is_named_with_both_shapes(tmp_path: Path) -> None:
         load(written(tmp_path, random_state() | {"head.weight": torch.ones(2, 1280)}))
 
 
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    quantised = {"head.weight": torch.ones(1, 1280, dtype=torch.int8)}
+    with pytest.raises(WeightsError, match=r"head\.weight as torch\.int8"):
+        load(written(tmp_path, random_state() | quantised))
+
+
 @pytest.mark.parametrize("content", [b"", b"not safetensors"])
 def test_a_file_that_is_no_safetensors_is_a_weights_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.safetensors"
@@ -86,6 +94,12 @@ def test_a_file_that_is_no_safetensors_is_a_weights_error(tmp_path: Path, conten
 def test_an_absent_file_is_a_weights_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         load(recipe(tmp_path / "absent.safetensors"))
+
+
+@pytest.mark.parametrize("row", [{"options": {"trim": 0.1}}, {"labels": ("real",)}], ids=["option", "labels"])
+def test_a_row_that_says_what_this_network_does_not_do_is_refused(row: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"mobilenet.*(option trim|labels are real)"):
+        load(replace(written(tmp_path, random_state()), **row))
 
 
 def test_a_row_scores_the_same_alone_and_among_others(detector: MobileNetSbi) -> None:
