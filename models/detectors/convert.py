@@ -193,7 +193,7 @@ def _from_hdf5(file: IO[bytes], source: Path) -> tuple[dict[str, Tensor], list[s
                 else:
                     values = np.asarray(dataset[()])
                     tensors[name] = torch.from_numpy(values.astype(values.dtype.newbyteorder("=")).copy())
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError) as error:  # the last of numbers that torch has no type for
         raise WeightsError(f"{source} cannot be read as HDF5: {error}.") from error
     return tensors, [name for name in dropped if name != "model_weights"]
 

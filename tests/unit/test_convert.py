@@ -164,6 +164,13 @@ def test_hdf5_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path: Path) 
         convert(tmp_path / "a.h5", target(tmp_path))
 
 
+def test_hdf5_with_numbers_that_tensors_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["w"] = h5py.Empty("f")
+    with pytest.raises(WeightsError, match=r"a\.h5 cannot be read as HDF5"):
+        convert(tmp_path / "a.h5", target(tmp_path))
+
+
 def keras(path: Path, weights: bytes, *, compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("config.json", b'{"class_name": "Lambda"}')
