@@ -22,6 +22,7 @@ CATALOGUE_FILE = ROOT / "configs" / "models.yaml"
 ENSEMBLE = "ensemble"
 
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of a file below the model's folder: no path
 Share01 = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -114,7 +115,7 @@ class AssetRow(_Strict):
     licence: str
     usage: str
     card: str = ""
-    files: Annotated[dict[str, FileRow], Field(min_length=1)]
+    files: Annotated[dict[FileName, FileRow], Field(min_length=1)]
     reported: tuple[str, ...] = ()
     measured: tuple[str, ...] = ()
 

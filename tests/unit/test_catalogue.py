@@ -51,6 +51,12 @@ def test_an_unknown_key_is_an_error_that_names_it(
         read_catalogue(written(content, tmp_path))
 
 
+def test_a_file_whose_name_leads_out_of_its_models_folder_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"][0]["files"]["../weights"] = content["models"][0]["files"]["weights"]
+    with pytest.raises(CatalogueError, match=r"files\.\.\./weights"):
+        read_catalogue(written(content, tmp_path))
+
+
 def test_two_rows_of_one_id_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"].append(content["models"][0])
     with pytest.raises(CatalogueError, match=r"more than one row has the id mobilenet-sbi-v1"):
