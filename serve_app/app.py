@@ -21,6 +21,13 @@ from serve_app.settings import Settings, read_settings
 LOGGER = logging.getLogger("ray.serve")
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
 MAX_QUEUED = 64
+GPU_SCALING = {
+    "min_replicas": 1,
+    "max_replicas": 8,
+    "target_ongoing_requests": 16,  # requests share forward passes; fewer would leave the GPU idle
+    "upscale_delay_s": 5,
+    "downscale_delay_s": 300,  # starting costs seconds; quiet minutes between bursts are common
+}
 # Probes, facts and refusals that an ingress replica answers beside the analyses.
 CHEAP_REQUESTS = 64
 
@@ -111,4 +118,5 @@ def detector_options(row: ModelRow, device: str) -> dict[str, Any]:
         # A clip is one request but many rows; waiting requests are what batches are made of.
         "max_ongoing_requests": 32,
         "max_queued_requests": MAX_QUEUED,
+        **({"autoscaling_config": GPU_SCALING} if device == "cuda" else {}),
     }

@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from ray import serve
 
+from deployments.detector import Detector
 from models.detectors.catalogue import ShareRow, read_catalogue
 from models.detectors.store import ROOT
-from serve_app.app import build, detector_name, device_of
+from serve_app.app import build, detector_options, device_of
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.up import LOGICAL_CPUS
 
@@ -23,10 +25,9 @@ def test_every_profile_in_the_repository_is_valid_and_names_itself(path: Path) -
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_every_deployment_of_a_profile_is_in_the_graph(path: Path) -> None:
+def test_every_deployment_of_a_profile_is_in_the_graph_whatever_is_served(path: Path) -> None:
     (application,) = check_profile(path)["applications"]
-    known = GRAPH | {detector_name(model) for model in read_catalogue().ids}
-    assert {deployment["name"] for deployment in application["deployments"]} <= known
+    assert {deployment["name"] for deployment in application["deployments"]} <= GRAPH
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -43,6 +44,14 @@ def test_a_profile_fits_the_cpus_that_unmask_up_gives_it(path: Path) -> None:
 def test_a_device_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="device"):
         BuildArgs(profile="x.yaml", device="gpu")  # type: ignore[arg-type]
+
+
+def test_every_detector_of_a_gpu_profile_scales_on_its_own() -> None:
+    row = read_catalogue().rows[0]
+    deployment = serve.deployment(**detector_options(row, "cuda"))(Detector)
+    scaling = deployment._deployment_config.autoscaling_config
+    assert scaling is not None
+    assert scaling.max_replicas > 1
 
 
 @pytest.mark.parametrize(("num_gpus", "device"), [(0.0, "cpu"), (0.1, "cuda")])
