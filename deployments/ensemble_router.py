@@ -20,9 +20,10 @@ from deployments.detector import Scored
 from deployments.frame_extractor import ExtractedViews
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue, ModelRow
+from models.detectors.store import how_to_install
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnmaskError
 from models.extraction import nothing_to_see
-from models.fusion import HOW_TO_INSTALL, Outcome, fuse
+from models.fusion import Outcome, fuse
 from models.types import Verdict, View
 
 LOGGER = logging.getLogger("ray.serve")
@@ -84,9 +85,9 @@ class EnsembleRouter:
         rows = self._catalogue.choose(model)
         here = [row for row in rows if row.id in self._detectors]
         if not here:
-            raise NotInstalled(f"{rows[0].id} is not installed.", HOW_TO_INSTALL.format(rows[0].id) + ".")
+            raise NotInstalled(f"{rows[0].id} is not installed.", how_to_install(rows[0]))
         absent = [row for row in rows if row not in here]
-        return here, [Outcome(row, "not_installed", why=HOW_TO_INSTALL.format(row.id)) for row in absent]
+        return here, [Outcome(row, "not_installed", why=how_to_install(row)) for row in absent]
 
     async def _extract_and_score(
         self, media: MediaRef, rows: Sequence[ModelRow], views: tuple[View, ...]

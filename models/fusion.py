@@ -32,7 +32,6 @@ from models.types import (
 
 # A face seen in one analysed frame of a longer clip is more often a mistake of the face detector than a person.
 MIN_SIGHTINGS = 2
-HOW_TO_INSTALL = "`unmask models pull {}` installs it"
 SINGLE_FRAMES = 3  # clips of at most so many analysed frames are judged by a single sighting
 
 Subject = tuple[Region, int | None]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detector, read_catalogue
 from models.detectors.contract import Detector
+from models.detectors.store import how_to_install
 from models.errors import EmptyMedia
 from models.extraction import Extraction, Extractor, nothing_to_see
 from models.faces.tools import FaceTools
-from models.fusion import HOW_TO_INSTALL, Outcome, fuse
+from models.fusion import Outcome, fuse
 from models.media.limits import Limits
 from models.types import Clip, ClipScore, Precision, Verdict
 
@@ -83,7 +84,7 @@ def installed(catalogue: Catalogue, rows: Sequence[ModelRow]) -> tuple[list[Mode
     here = [row for row in rows if catalogue.store.is_installed(row)]
     if not here:
         catalogue.store.files(rows[0])
-    return here, [Outcome(row, "not_installed", why=HOW_TO_INSTALL.format(row.id)) for row in rows if row not in here]
+    return here, [Outcome(row, "not_installed", why=how_to_install(row)) for row in rows if row not in here]
 
 
 def score_clips(detector: Detector, clips: Sequence[Clip], rows_per_pass: int) -> tuple[ClipScore, ...]:

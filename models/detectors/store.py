@@ -216,6 +216,11 @@ class Store:
         return self.home(asset) / entry.file, entry.sha256
 
 
+def how_to_install(asset: Asset) -> str:
+    """What brings a model's files, in words: each command once."""
+    return " ".join(dict.fromkeys(_how(asset, name) for name in asset.files))
+
+
 def _how(asset: Asset, name: str) -> str:
     """What brings a missing file."""
     file = asset.files[name]

@@ -183,7 +183,7 @@ def test_what_is_not_installed_is_named_and_the_rest_answers(kinds: Running) -> 
 def test_asking_for_what_is_not_installed_is_503_with_the_command(kinds: Running) -> None:
     response = kinds.post("/analyze", sound_only(tone(4.0)), model=ABSENT)
     problem = assert_problem(response, 503, "model_not_installed")
-    assert f"unmask models pull {ABSENT}" in problem["detail"]
+    assert f"unmask models convert FILE --as aasist --id {ABSENT}" in problem["detail"]
 
 
 def test_silence_is_undetermined_and_named(kinds: Running) -> None:

@@ -15,7 +15,7 @@ from deployments import ensemble_router
 from deployments.detector import Scored
 from deployments.ensemble_router import EnsembleRouter, MediaRef
 from deployments.frame_extractor import ExtractedViews
-from models.detectors.catalogue import Catalogue, ModelRow, VerdictRow, read_catalogue
+from models.detectors.catalogue import Catalogue, FileRow, ModelRow, VerdictRow, read_catalogue
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnknownModel
 from models.extraction import Extraction
 from models.types import ClipScore, MediaFacts, Timings, Track, Verdict, View
@@ -90,7 +90,9 @@ def raising(
 def rows(*names: str) -> Catalogue:
     first = read_catalogue().rows[0]
     calibration = first.calibration.model_copy(update={"scale": 1.0, "bias": 0.0})
-    found: list[ModelRow] = [first.model_copy(update={"id": name, "calibration": calibration}) for name in names]
+    files = {"weights": FileRow(path="")}  # the operator's own: there is nothing to pull
+    changes = {"calibration": calibration, "files": files}
+    found: list[ModelRow] = [first.model_copy(update={"id": name, **changes}) for name in names]
     return Catalogue(tuple(found), VerdictRow())
 
 
@@ -199,12 +201,14 @@ def test_a_model_that_is_not_installed_is_named_with_its_remedy_and_the_others_a
     verdict = analyze(Handle(extracted), {"a": Handle(scored)}, missing="b")
     assert statuses(verdict) == {"a": "ok", "b": "not_installed"}
     assert verdict.degraded
-    assert [report.why for report in verdict.detectors if report.id == "b"] == ["`unmask models pull b` installs it"]
+    assert [report.why for report in verdict.detectors if report.id == "b"] == [
+        "`unmask models convert FILE --as mobilenet_sbi --id b`."
+    ]
 
 
 def test_asking_for_a_model_that_is_not_installed_alone_is_refused_before_anything_is_extracted() -> None:
     extractor = Handle(extracted)
-    with pytest.raises(NotInstalled, match=r"b is not installed.*unmask models pull b"):
+    with pytest.raises(NotInstalled, match=r"b is not installed.*unmask models convert FILE .*--id b"):
         analyze(extractor, {"a": Handle(scored)}, "b", missing="b")
     assert extractor.calls == 0
 
