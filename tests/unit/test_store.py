@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.detectors.catalogue import AssetRow, FileRow
-from models.detectors.store import ROOT, Store, source_of
+from models.detectors.store import ROOT, Store, how_to_install, source_of
 from models.errors import NotInstalled, WeightsError
 
 PIN = hashlib.sha256(b"published").hexdigest()
@@ -66,6 +66,11 @@ def test_a_converted_file_is_held_to_its_own_hash(store: Store) -> None:
 def test_a_missing_file_names_what_brings_it(store: Store, files: dict[str, Any], command: str) -> None:
     with pytest.raises(NotInstalled, match=command):
         store.files(asset(**files))
+
+
+def test_a_model_with_files_of_both_kinds_names_both_commands_once() -> None:
+    said = how_to_install(asset(weights={"path": ""}, encoder=URL, config=URL))
+    assert said == "`unmask models convert FILE --as toy_net --id toy`. `unmask models pull toy`."
 
 
 def test_a_missing_second_file_is_named_in_its_command(store: Store) -> None:
