@@ -212,7 +212,7 @@ def load(recipe: Recipe) -> EfficientNetFrame:
     """
     recipe.accept_options("variant")
     variant = recipe.options.get("variant", DEFAULT_VARIANT)
-    if variant not in VARIANTS:
+    if variant not in tuple(VARIANTS):  # of a mapping, a list would be a TypeError
         raise CatalogueError(f"{recipe.id}: there is no variant {variant}.", f"There are: {', '.join(VARIANTS)}.")
     fake_logits(np.zeros((1, OUTPUTS), np.float32), recipe.labels)
     net = FrameNet(variant)

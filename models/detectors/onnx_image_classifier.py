@@ -118,7 +118,7 @@ def check_options(recipe: Recipe) -> None:
     recipe.accept_options("output", "layout", *PIXELS)
     if recipe.options.get("output") not in OUTPUTS:
         raise CatalogueError(f"{recipe.id}: the option output must be stated.", f"It is {' or '.join(OUTPUTS)}.")
-    if recipe.options.get("layout", "nhwc") not in LAYOUTS:
+    if recipe.options.get("layout", "nhwc") not in tuple(LAYOUTS):
         raise CatalogueError(f"{recipe.id}: the option layout is wrong.", f"It is {' or '.join(LAYOUTS)}.")
     if not recipe.labels:
         raise CatalogueError(f"{recipe.id}: labels must be stated.", "An ONNX file does not say which output is fake.")
@@ -163,8 +163,10 @@ def factor(recipe: Recipe, name: str) -> NDArray[np.float32]:
         array = np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
         raise CatalogueError(f"{recipe.id}: the option {name} is {value!r}.", "One number, or three.") from error
-    if array.shape not in {(), (3,)}:
+    if array.shape not in {(), (3,)} or not np.isfinite(array).all():
         raise CatalogueError(f"{recipe.id}: the option {name} is {value!r}.", "One number, or three.")
+    if name == "std" and not array.all():
+        raise CatalogueError(f"{recipe.id}: the option std is {value!r}.", "Pixels are divided by it.")
     return array
 
 

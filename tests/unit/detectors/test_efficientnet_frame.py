@@ -174,7 +174,10 @@ def test_a_row_whose_labels_are_not_two_is_refused(tmp_path: Path) -> None:
         load(written(replace(SMALL, labels=("fake",)), random_state("b0", 64), tmp_path))
 
 
-@pytest.mark.parametrize(("options", "named"), [({"width": 1.4}, "option width"), ({"variant": "b9"}, "variant b9")])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"width": 1.4}, "option width"), ({"variant": "b9"}, "variant b9"), ({"variant": ["b4"]}, "no variant")],
+)
 def test_an_option_or_variant_that_there_is_not_is_refused_by_name(options: dict[str, object], named: str) -> None:
     with pytest.raises(CatalogueError, match=named):
         load(replace(RECIPE, options=options))

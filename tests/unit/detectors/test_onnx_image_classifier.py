@@ -177,6 +177,8 @@ def test_several_outputs_are_refused_by_name(tmp_path: Path) -> None:
         (("n", "a", "b", "c"), {"output": "probabilities"}, ("real",), "layout is not told"),
         (KERAS, {"output": "probabilities", "mean": [0.5, 0.5]}, ("real",), "option mean"),
         (KERAS, {"output": "probabilities", "scale": "1/255"}, ("real",), "option scale"),
+        (KERAS, {"output": "probabilities", "std": [0.5, 0.5, 0]}, ("real",), "option std"),
+        (KERAS, {"output": "probabilities", "layout": ["nhwc"]}, ("real",), "layout is wrong"),
     ],
 )
 def test_an_option_that_is_missing_or_wrong_is_refused_by_name(
