@@ -57,7 +57,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
     logits = _fused_logits(outcomes)
     decider = max(logits, key=lambda subject: logits[subject], default=None)
     p_fake = None if decider is None else sigmoid(logits[decider])
-    timeline = _timeline(outcomes)
+    timeline = _timeline(outcomes, extraction.media.audio_s)
     return Verdict(
         verdict=_decide(p_fake, bounds),
         p_fake=p_fake,
@@ -185,17 +185,18 @@ def _face(track: Track, logits: dict[Subject, float], decider: Subject | None) -
     )
 
 
-def _timeline(outcomes: Iterable[Outcome]) -> tuple[TimelinePoint, ...]:
+def _timeline(outcomes: Iterable[Outcome], sound_s: float) -> tuple[TimelinePoint, ...]:
     """Scores over time, fused over the detectors that give any, by subject.
 
-    A detector's curve has a point per frame (of a head that was trained per frame) or per window, at its middle. The
+    A detector's curve has a point per frame (of a head that was trained per frame) or per window, at its middle; a
+    window that is longer than the sound, which was repeated or padded, ends with it, after `sound_s` seconds. The
     fused curve has a point wherever one of them has; between its points a detector's curve is linear, and beyond its
     ends it says nothing.
     """
     curves: dict[Subject, list[_Curve]] = defaultdict(list)
     for outcome in outcomes:
         for score in outcome.scores:
-            if curve := _curve(outcome.row, score):
+            if curve := _curve(outcome.row, score, sound_s):
                 curves[_subject(outcome, score)].append(curve)
     points = [point for subject, found in curves.items() for point in _fused_curve(subject, found)]
     return tuple(sorted(points, key=lambda point: (point.t_s, point.region, point.face or 0)))
@@ -210,8 +211,10 @@ class _Curve:
     logits: NDArray[np.float64]
 
 
-def _curve(row: ModelRow, score: ClipScore) -> _Curve | None:
-    times = score.times_s if score.per_frame_logits else tuple((a + b) / 2 for a, b in score.windows_s)
+def _curve(row: ModelRow, score: ClipScore, sound_s: float) -> _Curve | None:
+    end_s = sound_s if row.view.region == "audio" and sound_s > 0 else math.inf
+    windows = tuple((a + min(b, end_s)) / 2 for a, b in score.windows_s)
+    times = score.times_s if score.per_frame_logits else windows
     logits = [calibrated(row, logit) for logit in score.per_frame_logits or score.per_window_logits]
     return _Curve(row.weight, np.array(times), np.array(logits)) if logits else None
 

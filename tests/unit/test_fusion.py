@@ -155,6 +155,14 @@ def test_windows_make_a_timeline_at_their_middles() -> None:
     assert [point.p_fake for point in found.timeline] == pytest.approx([sigmoid(-2.0), sigmoid(2.0)])
 
 
+@pytest.mark.parametrize(("region", "middle_s"), [("audio", 0.8), ("frame", 2.0)])
+def test_a_window_that_was_filled_up_ends_with_the_sound(region: Region, middle_s: float) -> None:
+    score = ClipScore(2.0, track=None, per_window_logits=(2.0,), windows_s=((0.0, 4.0),))
+    short = replace(extraction(), media=replace(extraction().media, audio_s=1.6))
+    found = fuse(short, [Outcome(of(region), "ok", (score,))], BOUNDS, "a")
+    assert [point.t_s for point in found.timeline] == [middle_s]
+
+
 def test_curves_with_different_times_are_fused_between_their_points_and_alone_beyond_the_ends() -> None:
     sparse = ClipScore(0.0, (0.0, 4.0), 0, (0.0, 2.0))
     late = ClipScore(0.0, (2.0, 2.0), 0, (1.0, 3.0))
