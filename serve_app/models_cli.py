@@ -17,6 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.text import Text
 
 from models.detectors.catalogue import AssetRow, Catalogue
+from models.detectors.store import Store
 from models.errors import NotInstalled, WeightsError
 from serve_app import cards
 from serve_app.pull import Puller, PullFailed
@@ -207,8 +208,12 @@ class _Check:
 
 def _here_or_served(catalogue: Catalogue) -> list[AssetRow]:
     rows = (*catalogue.every, *catalogue.tools)
-    store = catalogue.store
-    return [row for row in rows if row.id in catalogue.ids or store.home(row).is_dir() or store.is_installed(row)]
+    return [row for row in rows if row.id in catalogue.ids or _is_begun(catalogue.store, row)]
+
+
+def _is_begun(store: Store, row: AssetRow) -> bool:
+    """Whether something of a model is here. A pull that brought nothing leaves a folder, but an empty one."""
+    return any(store.home(row).glob("*")) or store.is_installed(row)
 
 
 def _checks(catalogue: Catalogue, row: AssetRow) -> Iterator[_Check]:

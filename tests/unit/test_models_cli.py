@@ -285,6 +285,15 @@ def test_verify_of_a_model_that_is_not_here_says_missing(write: Any, hub: Hub) -
     assert lines(result)[0]["state"] == "missing"
 
 
+def test_verify_does_not_count_a_model_as_here_that_a_pull_could_not_bring(write: Any, hub: Hub) -> None:
+    write(from_hub(hub))
+    hub.files.clear()
+    assert models("pull", "toy").exit_code == EXIT_FAILED
+    result = models("verify")
+    assert result.exit_code == 0
+    assert [line["id"] for line in lines(result)] == [BUNDLED]
+
+
 def checkpoint(folder: Path, **changes: torch.Tensor) -> Path:
     torch.manual_seed(0)
     path = folder / "trained.pth"
