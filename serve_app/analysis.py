@@ -13,6 +13,8 @@ from serve_app.schemas import MediaBody, VerdictBody
 
 COLOURS = {"FAKE": "bold red", "REAL": "bold green", "UNDETERMINED": "bold yellow"}
 
+ABSENT = frozenset({"failed", "late", "not_installed"})  # should have answered
+
 Analyst = Callable[[Path, str], VerdictBody]
 Printer = Callable[[Path, "VerdictBody | Failure"], None]
 
@@ -97,6 +99,11 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         mark = ", decided" if face.decided else ""
         when = "" if result.media.kind == "image" else f"{face.start_s:.1f} to {face.end_s:.1f} s, "
         console.print(f"  face {face.track}: {when}{score}{mark}", highlight=False)
+    scores = [f"{d.id} {d.p_fake:.2f}" for d in result.detectors if d.p_fake is not None]
+    if len(scores) > 1:  # one alone says what the verdict says
+        console.print(f"  p(fake) of each: {', '.join(scores)}", highlight=False)
+    if absent := [f"{d.id} ({d.status.replace('_', ' ')})" for d in result.detectors if d.status in ABSENT]:
+        console.print(f"  [yellow]degraded[/], did not answer: {', '.join(absent)}", highlight=False)
     answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"
     console.print(
         f"  [dim]{_what(result.media)} analysed in {result.timings.total_s:.2f} s by {answered}[/]",

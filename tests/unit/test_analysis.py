@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from models.types import FaceReport, MediaFacts, Verdict
+from models.types import DetectorReport, FaceReport, MediaFacts, Verdict
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
 
-def words(media: MediaFacts, *faces: FaceReport) -> str:
-    verdict = Verdict("REAL", 0.1, 0.9, "", degraded=False, mode="ensemble", model="ensemble", media=media, faces=faces)
+def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport, ...] = ()) -> str:
+    verdict = Verdict(
+        "REAL",
+        0.1,
+        0.9,
+        "",
+        degraded=False,
+        mode="ensemble",
+        model="ensemble",
+        media=media,
+        faces=faces,
+        detectors=detectors,
+    )
     console = Console(file=io.StringIO(), width=120)
     in_words(Path("file"), VerdictBody.model_validate(verdict), console)
     text: Any = console.file
@@ -48,3 +59,17 @@ def test_a_face_in_a_picture_has_no_times() -> None:
     face = FaceReport(0, 0.0, 0.0, 0.1, decided=True)
     assert "face 0: p(fake) 0.10, decided" in words(KINDS["picture"][0], face)
     assert "face 0: 0.0 to 0.0 s, p(fake) 0.10, decided" in words(FILM, face)
+
+
+ALONE, OTHER = DetectorReport("a", "1", "ok", p_fake=0.1), DetectorReport("b", "1", "ok", p_fake=0.93)
+
+
+def test_what_each_detector_says_is_told_where_several_answered() -> None:
+    assert "p(fake) of each: a 0.10, b 0.93\n" in words(FILM, detectors=(ALONE, OTHER))
+    assert "of each" not in words(FILM, detectors=(ALONE,))
+
+
+def test_a_detector_that_should_have_answered_is_named() -> None:
+    down, deaf = DetectorReport("c", "1", "not_installed"), DetectorReport("d", "1", "not_applicable")
+    assert "degraded, did not answer: c (not installed)\n" in words(FILM, detectors=(ALONE, down, deaf))
+    assert "degraded" not in words(FILM, detectors=(ALONE, deaf))
