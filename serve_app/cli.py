@@ -12,7 +12,11 @@ import typer
 from serve_app.models_cli import models_app
 from serve_app.terminal import EXIT_FAILED, JsonFlag, err, guarded, out
 
-app = typer.Typer(help="Tells whether a video was manipulated.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Tells whether a video, a picture or a voice was manipulated.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 app.add_typer(models_app, name="models")
 
 ProfileOption = Annotated[Path, typer.Option(help="A Serve configuration file.")]
@@ -66,7 +70,8 @@ def settings() -> None:
     from serve_app.settings import Settings, read_settings
 
     def run() -> None:
-        table = Table(Column("environment variable", no_wrap=True), Column("value", overflow="fold"), "help")
+        wrapped = (Column(name, overflow="fold") for name in ("value", "help"))
+        table = Table(Column("environment variable", no_wrap=True), *wrapped)
         values = read_settings()
         for name, info in Settings.model_fields.items():
             table.add_row(f"UNMASK_{name.upper()}", str(getattr(values, name)), info.description or "")

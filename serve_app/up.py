@@ -50,7 +50,8 @@ def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> No
     url = f"http://localhost:{http['port']}"
     key = ensure_key(out)
     if running := running_pid():
-        out.print(f"Already running (process {running}), with the profile and port it was started with.")
+        out.print(f"Already running (process {running}), with the settings, profile and port it was started with.")
+        out.print("[bold]unmask down[/] ends it; `up` then starts anew.", highlight=False)
         wait_until_ready(url_of_running(), key, out)
         greet(url_of_running(), key, sample, out)
         return
