@@ -142,7 +142,7 @@ class Puller:
         if expected.sha256 and (linked := self._store.link(asset, name, expected.sha256)):
             self._say(f"{name}: another model has it; linked, {linked.size_bytes} bytes saved.")
             return
-        part = self._store.home(asset) / f"{name}{PurePosixPath(file.file or httpx.URL(url).path).suffix}.part"
+        part = self._store.home(asset) / f"{name}{PurePosixPath(file.file or _parsed(url).path).suffix}.part"
         self._download(asset, url, file, expected, part)
         if refusal := expected.refusal(part):
             _forget(part)
@@ -261,7 +261,7 @@ class Puller:
 
     def _send(self, method: str, url: str, headers: dict[str, str]) -> tuple[httpx.Response, Expected]:
         """The answer after redirects, its body unread; what the hub itself said on the way."""
-        said, at = Expected(), httpx.URL(url)
+        said, at = Expected(), _parsed(url)
         for _ in range(MAX_HOPS):
             ours = _origin(at) == _origin(httpx.URL(self._hub))
             secret = {"Authorization": f"Bearer {self._token}"} if self._token and ours else {}
@@ -272,10 +272,7 @@ class Puller:
             if not response.has_redirect_location:
                 return response, said
             response.close()
-            try:
-                at = at.join(response.headers["Location"])
-            except httpx.InvalidURL as error:
-                raise PullFailed(f"{url} leads to no address: {error}.") from error
+            at = _parsed(response.headers["Location"], at)
             if at.scheme not in {"http", "https"}:
                 raise PullFailed(f"{url} leads to {at.scheme}:, which is not followed.")
             if method == "HEAD" and _origin(at) != _origin(httpx.URL(self._hub)):
@@ -290,6 +287,13 @@ def git_sha1_of(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _parsed(address: str, base: httpx.URL | None = None) -> httpx.URL:
+    try:
+        return base.join(address) if base else httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise PullFailed(f"{address} is no address: {error}.") from error
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

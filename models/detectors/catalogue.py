@@ -141,8 +141,11 @@ class ModelRow(AssetRow):
     @field_validator("architecture")
     @classmethod
     def _is_built_here(cls, architecture: str) -> str:
-        if importlib.util.find_spec(f"models.detectors.{architecture}") is None:
+        spec = importlib.util.find_spec(f"models.detectors.{architecture}")
+        if spec is None or spec.origin is None:
             raise ValueError(f"there is no models/detectors/{architecture}.py")
+        if "\ndef load(" not in Path(spec.origin).read_text("utf-8"):  # read, not imported: that would load torch
+            raise ValueError(f"models/detectors/{architecture}.py is no architecture: it has no load(recipe)")
         return architecture
 
 

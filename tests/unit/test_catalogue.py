@@ -134,6 +134,15 @@ def test_an_architecture_that_is_not_built_here_is_refused(content: dict[str, An
         read_catalogue(written(content, tmp_path))
 
 
+@pytest.mark.parametrize("module", ["labels", "clip_tower", "catalogue"])
+def test_a_module_that_builds_no_detector_is_no_architecture(
+    content: dict[str, Any], tmp_path: Path, module: str
+) -> None:
+    content["models"][0]["architecture"] = module
+    with pytest.raises(CatalogueError, match=rf"{module}\.py is no architecture"):
+        read_catalogue(written(content, tmp_path))
+
+
 def test_settings_choose_which_rows_are_served(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"].append({**content["models"][0], "id": "other", "enabled": False})
     path = written(content, tmp_path)

@@ -250,6 +250,12 @@ def test_an_unreachable_host_is_one_clear_line(store: Store) -> None:
         Pulled(store, "http://127.0.0.1:9").pull(row)
 
 
+def test_an_address_that_is_none_is_named(store: Store) -> None:
+    row = asset(weights={"url": "http://[::1/w.safetensors", "sha256": "0" * 64})
+    with pytest.raises(PullFailed, match=r"^http://\[::1/w\.safetensors is no address"):
+        Pulled(store, "http://127.0.0.1:9").pull(row)
+
+
 def test_a_disk_that_fills_up_is_one_clear_line(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors.part")
