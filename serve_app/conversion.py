@@ -23,7 +23,7 @@ def into_store(catalogue: Catalogue, row: AssetRow, file: Path, architecture: st
         new = home / f".{name}{suffix_for(file)}"
         try:
             converted = convert(file, new)
-            unchecked = _misfit(catalogue, row, architecture, {name: new})
+            unchecked = _misfit(catalogue, row, architecture, file, {name: new})
             entry = store.install(row, name, new, given)
         finally:
             new.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def into_file(catalogue: Catalogue, file: Path, architecture: str, output: Path 
     like = next((row for row in catalogue.every if row.architecture == architecture), None)
     try:
         converted = convert(file, temporary)
-        unchecked = _misfit(catalogue, like, architecture, {"weights": temporary})
+        unchecked = _misfit(catalogue, like, architecture, file, {"weights": temporary})
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,8 +65,11 @@ def into_file(catalogue: Catalogue, file: Path, architecture: str, output: Path 
     err.print(Text(f"For a row of your own in the catalogue:\n{row}"), soft_wrap=True)
 
 
-def _misfit(catalogue: Catalogue, row: AssetRow | None, architecture: str, files: dict[str, Path]) -> str:
-    """Build the detector from the files; why that could not be tried. Raises `WeightsError` if they do not fit."""
+def _misfit(catalogue: Catalogue, row: AssetRow | None, architecture: str, given: Path, files: dict[str, Path]) -> str:
+    """Build the detector from the files; why that could not be tried.
+
+    Raises `WeightsError` if they do not fit; it names the file that was given, not what became of it for the moment.
+    """
     if row is not None and not isinstance(row, ModelRow):
         return "it is a tool, no detector"
     load = architecture_of(architecture)
@@ -79,6 +82,11 @@ def _misfit(catalogue: Catalogue, row: AssetRow | None, architecture: str, files
         if row is not None:
             raise
         return f"no row of the catalogue says how {architecture} is used. {error}"
+    except WeightsError as error:
+        detail = error.detail
+        for file in files.values():
+            detail = detail.replace(str(file), str(given))
+        raise WeightsError(detail, error.accepted) from error
     return ""
 
 

@@ -34,6 +34,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "model_weights")  
 KERAS_MEMBER = "model.weights.h5"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
+READABLE = "Accepted: what torch.save, safetensors or Keras wrote of the tensors of a network."
 EXPANSION = 16  # weights hardly compress: a file that claims to unpack to more than this is no set of weights
 
 
@@ -133,7 +134,7 @@ def _from_pickle(source: Path) -> tuple[dict[str, Tensor], list[str]]:
         raise _refused(source, str(error)) from error
     except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise WeightsError(
-            f"{source} is no file of PyTorch weights: {str(error)[:200] or type(error).__name__}."
+            f"{source} is no file of PyTorch weights: {str(error)[:200] or type(error).__name__}.", READABLE
         ) from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{source} holds a {type(content).__name__}.", "A dict of tensors is needed.")
@@ -153,7 +154,7 @@ def _refused(source: Path, message: str) -> WeightsError:
             "Where you trust the file, save its tensors alone: torch.save(model.state_dict(), FILE).",
         )
     detail = re.search(r"error:\s+(.+)", message)
-    return WeightsError(f"{source} is no file of PyTorch weights: {detail[1] if detail else message[:80]}.")
+    return WeightsError(f"{source} is no file of PyTorch weights: {detail[1] if detail else message[:80]}.", READABLE)
 
 
 def _unwrapped(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], list[str]]:

@@ -72,6 +72,8 @@ def check_keys(found: "Mapping[str, Tensor]", wanted: Mapping[str, tuple[int, ..
 
 
 def _alike(a: str, b: str) -> bool:
-    """Whether two keys differ in one part only, as a renamed one does."""
+    """Whether two keys differ in one part only, as a renamed one does, or by a prefix such as `module.`."""
+    if a.endswith(f".{b}") or b.endswith(f".{a}"):
+        return True
     parts_a, parts_b = a.split("."), b.split(".")
     return len(parts_a) == len(parts_b) and sum(x != y for x, y in zip(parts_a, parts_b, strict=True)) == 1
