@@ -170,7 +170,7 @@ class ModelBody(Body):
     summary: str
     licence: str
     sha256: str
-    view: dict[str, float | str]
+    view: dict[str, int | float | str]
     calibration: dict[str, float]
     weight: float
     measured: list[str]
@@ -193,7 +193,7 @@ class RootBody(Body):
     default_model: str
     models: list[ModelBody]
     verdict: VerdictBounds
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     documentation: str
 
 

@@ -19,6 +19,12 @@ def test_root_tells_models_and_limits(anonymous: TestClient) -> None:
     assert body["status"] == "ok"
 
 
+def test_whole_numbers_are_told_as_such(anonymous: TestClient) -> None:
+    body = anonymous.get("/").json()
+    told = body["limits"]["max_upload_bytes"], body["limits"]["max_streams"], body["models"][0]["view"]["size"]
+    assert all(isinstance(number, int) for number in told)
+
+
 def test_health_is_200_when_every_deployment_is_ready(anonymous: TestClient) -> None:
     response = anonymous.get("/health")
     assert response.status_code == 200
