@@ -53,7 +53,7 @@ class Outcome:
 
 def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow, model: str) -> Verdict:
     """One verdict from everything that was found out. Pure: the same input gives the same verdict."""
-    outcomes = [_without_glimpses(_finite(outcome), extraction) for outcome in outcomes]
+    outcomes = [_without_glimpses(_finite(_missed(outcome, extraction)), extraction) for outcome in outcomes]
     logits = _fused_logits(outcomes)
     decider = max(logits, key=lambda subject: logits[subject], default=None)
     p_fake = None if decider is None else sigmoid(logits[decider])
@@ -85,6 +85,15 @@ def sigmoid(logit: float) -> float:
 def calibrated(row: ModelRow, logit: float) -> float:
     """A detector's logit after its Platt scaling; still a logit."""
     return row.calibration.scale * logit + row.calibration.bias
+
+
+def _missed(outcome: Outcome, extraction: Extraction) -> Outcome:
+    """What is not installed is not missed on media that it does not take."""
+    media = extraction.media
+    takes = media.audio_s > 0 if outcome.row.view.region == "audio" else media.kind != "audio"
+    if outcome.status != "not_installed" or takes:
+        return outcome
+    return replace(outcome, status="not_applicable", why="not installed, and nothing here for it")
 
 
 def _finite(outcome: Outcome) -> Outcome:
@@ -137,8 +146,9 @@ def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome
     if p_fake is None:
         if all(outcome.status == "not_applicable" for outcome in outcomes):
             return _nothing_applies(outcomes, kind)
-        missing = ", ".join(f"{o.row.id} {o.status}" for o in outcomes if o.status != "not_applicable")
-        return f"no detector answered: {missing}"
+        missing = ", ".join(f"{o.row.id} {o.status} ({o.why})" for o in outcomes if o.status != "not_applicable")
+        others = sorted({o.why for o in outcomes if o.status == "not_applicable"})
+        return "; ".join([f"no detector answered: {missing}", *others])
     if _decide(p_fake, bounds) == "UNDETERMINED":
         return (
             f"score spans the threshold: {p_fake:.2f} lies between {bounds.real_below:.2f} and {bounds.fake_above:.2f}"
@@ -166,6 +176,8 @@ def _report(outcome: Outcome) -> DetectorReport:
         weight=outcome.row.weight,
         device=outcome.device,
         gpu_memory_bytes=outcome.gpu_memory_bytes,
+        region=outcome.row.view.region,
+        calibrated=outcome.row.is_calibrated,
     )
 
 

@@ -139,7 +139,11 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class DetectorReport:
-    """What became of one detector in one analysis."""
+    """What became of one detector in one analysis.
+
+    `region` is what it looks at, or `audio`. Where it is not `calibrated`, its `p_fake` puts clips in order and is no
+    probability.
+    """
 
     id: str
     revision: str
@@ -149,6 +153,8 @@ class DetectorReport:
     weight: float = 0.0
     device: str = ""
     gpu_memory_bytes: int = 0
+    region: Region = "face"
+    calibrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

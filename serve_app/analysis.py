@@ -1,7 +1,7 @@
 """`unmask analyze`: files in, verdicts out, on a terminal or as JSON lines."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -60,7 +60,8 @@ def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err:
             show(path, Failure(error.code, str(error)))
         except OSError as error:
             failed = True
-            show(path, Failure("cannot_read_file", error.strerror or str(error)))
+            hint = " Give files, or a pattern such as folder/*." if isinstance(error, IsADirectoryError) else ""
+            show(path, Failure("cannot_read_file", f"{error.strerror or error}.{hint}"))
     return failed
 
 
@@ -104,11 +105,22 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         console.print(f"  p(fake) of each: {', '.join(scores)}", highlight=False)
     if absent := [f"{d.id} ({d.status.replace('_', ' ')})" for d in result.detectors if d.status in ABSENT]:
         console.print(f"  [yellow]degraded[/], did not answer: {', '.join(absent)}", highlight=False)
+    for line in _reservations(result):
+        console.print(f"  [yellow]{escape(line)}[/]", highlight=False)
     answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"
     console.print(
         f"  [dim]{_what(result.media)} analysed in {result.timings.total_s:.2f} s by {answered}[/]",
         highlight=False,
     )
+
+
+def _reservations(result: VerdictBody) -> Iterator[str]:
+    """What the verdict does not cover, or not as it seems."""
+    rough = [d.id for d in result.detectors if d.p_fake is not None and not d.calibrated]
+    if rough:
+        yield f"not calibrated: {', '.join(rough)}; their p(fake) puts clips in order and is no probability"
+    if result.media.frames_analysed and result.media.audio_s and all(d.region != "audio" for d in result.detectors):
+        yield f"the sound ({result.media.audio_s:.1f} s) was not listened to: no detector of sound was asked"
 
 
 def _what(media: MediaBody) -> str:

@@ -16,6 +16,7 @@ from models.faces.tools import FaceTools
 from serve_app.auth import digest
 from serve_app.ingress import Ingress
 from serve_app.profile import BuildArgs, ProfileError, check_profile
+from serve_app.service import detector_name
 from serve_app.settings import Settings, read_settings
 
 LOGGER = logging.getLogger("ray.serve")
@@ -41,6 +42,7 @@ def build(args: BuildArgs) -> Application:
     Raises:
         SettingsError: no API key, or a wrong setting.
         CatalogueError: configs/models.yaml is wrong.
+        NotInstalled: none of the detectors to serve is here.
         ProfileError: the profile has keys that Ray does not know.
         WeightsError: a detector's weights were altered, or the files that faces are found with are missing or wrong.
             A detector whose weights are missing is left out: a request that names it is told how to install it.
@@ -76,13 +78,17 @@ def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTo
     settings.required_key()
     catalogue = settings.read_catalogue()
     catalogue.choose(settings.default_model)
-    installed = []
+    installed: list[ModelRow] = []
+    first: NotInstalled | None = None
     for row in catalogue.rows:
         try:
             catalogue.store.files(row)
             installed.append(row)
         except NotInstalled as missing:
             LOGGER.warning("%s", missing)
+            first = first or missing
+    if not installed and first:
+        raise first
     return settings, catalogue, installed, settings.face_tools(catalogue)
 
 
@@ -95,11 +101,6 @@ def _check_patience(profile: dict[str, Any], settings: Settings) -> None:
             f"http_options.request_timeout_s is {proxy_s} s.",
             f"It must be above {own_s:g} s: the service's own limits on upload and analysis together.",
         )
-
-
-def detector_name(model: str) -> str:
-    """The deployment's name of a model."""
-    return f"Detector-{model}"
 
 
 def device_of(row: ModelRow, device: str) -> str:

@@ -57,6 +57,7 @@ def print_list(catalogue: Catalogue, rows: Iterable[AssetRow], console: Console)
         table.add_row(*cells, *([Text(row.summary, "dim")] if wide else []))
     console.print(table)
     console.print("\n`unmask models show ID` tells more of one, `unmask models pull ID` brings it.", style="dim")
+    console.print("`own`: a checkpoint that you hold; `unmask models convert` takes it in.", style="dim")
 
 
 def _size_of(store: Store, row: AssetRow) -> str:
@@ -67,7 +68,9 @@ def _size_of(store: Store, row: AssetRow) -> str:
         return size(sum(exact))
     # The weights are what takes room; the rest are kilobytes of JSON.
     about = sum(known or file.about_bytes or 0 for known, file in zip(exact, row.files.values(), strict=True))
-    return f"~{size(about)}" if about else "?"
+    if about:
+        return f"~{size(about)}"
+    return "own" if row.files["weights"].path is not None else "?"
 
 
 def _state(catalogue: Catalogue, row: AssetRow) -> tuple[Text, Text]:

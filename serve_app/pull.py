@@ -34,6 +34,10 @@ BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # may pass
 SHA256_DIGITS, SHA1_DIGITS = 64, 40
 CHUNK_BYTES = 2**18
 
+GOES_ON = (
+    "What was received is kept; the same command goes on. Without internet: HF_ENDPOINT names a mirror of the hub, and "
+    "`unmask models convert FILE --id ID` takes in a file that came another way."
+)
 T = TypeVar("T")
 
 
@@ -205,7 +209,7 @@ class Puller:
             except (httpx.TransportError, _Again) as error:
                 failed, had = (1 if received() > had else failed + 1), received()
                 if failed >= ATTEMPTS:
-                    raise PullFailed(_why(error), "What was received is kept; the same command goes on.") from error
+                    raise PullFailed(_why(error), GOES_ON) from error
                 time.sleep(self._pause_s * 2 ** (failed - 1))
 
     def _download(self, asset: AssetRow, url: str, file: FileRow, expected: Expected, part: Path) -> None:

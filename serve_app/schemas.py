@@ -36,7 +36,11 @@ class MediaBody(Body):
 
 
 class DetectorBody(Body):
-    """What became of one detector."""
+    """What became of one detector.
+
+    `region` is what it looks at, or `audio`. Where it is not `calibrated`, its `p_fake` puts clips in order and is no
+    probability.
+    """
 
     id: str
     revision: str
@@ -45,6 +49,8 @@ class DetectorBody(Body):
     p_fake: float | None
     weight: float
     device: str
+    region: Literal["frame", "face", "audio"]
+    calibrated: bool
 
 
 class BoxBody(Body):

@@ -21,6 +21,11 @@ class DeploymentHealth:
         return self.status != "DEPLOY_FAILED" and (self.replicas > 0 or self.status == "HEALTHY")
 
 
+def detector_name(model: str) -> str:
+    """The name of a model's deployment."""
+    return f"Detector-{model}"
+
+
 class Service(Protocol):
     """Analyses uploads and knows the state of the graph."""
 

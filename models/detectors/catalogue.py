@@ -3,6 +3,7 @@
 Reading it imports no torch, so the ingress can; only `load_detector` does.
 """
 
+import difflib
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -138,6 +139,11 @@ class ModelRow(AssetRow):
     weight: Annotated[float, Field(gt=0)] = 1.0
     share: ShareRow = ShareRow()
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether somebody measured what its logits are worth as probabilities."""
+        return "calibration" in self.model_fields_set
+
     @field_validator("architecture")
     @classmethod
     def _is_built_here(cls, architecture: str) -> str:
@@ -197,18 +203,24 @@ class Catalogue:
         for row in rows:
             if row.id == name:
                 return row
-        raise UnknownModel(f"there is no model {name!r}.", f"There are: {', '.join(row.id for row in rows)}.")
+        raise _unknown(name, [row.id for row in rows])
 
     def row(self, model: str) -> ModelRow:
         """The row of that id; raises `UnknownModel` naming those there are."""
         for row in self.rows:
             if row.id == model:
                 return row
-        raise UnknownModel(f"there is no model {model!r}.", f"Available: {', '.join((ENSEMBLE, *self.ids))}.")
+        raise _unknown(model, [ENSEMBLE, *self.ids])
 
     def choose(self, model: str) -> tuple[ModelRow, ...]:
         """The rows that answer for a model's name: one detector, or all of them for `ensemble`."""
         return self.rows if model == ENSEMBLE else (self.row(model),)
+
+
+def _unknown(name: str, there_are: Sequence[str]) -> UnknownModel:
+    near = difflib.get_close_matches(name, there_are, 1)
+    meant = f"there is no model {name!r}" + (f"; {near[0]} is alike." if near else ".")
+    return UnknownModel(meant, f"Available: {', '.join(there_are)}.")
 
 
 def read_catalogue(path: Path = CATALOGUE_FILE, served: Sequence[str] = (), store: Store | None = None) -> Catalogue:

@@ -157,6 +157,13 @@ def _refused(source: Path, message: str) -> WeightsError:
     return WeightsError(f"{source} is no file of PyTorch weights: {detail[1] if detail else message[:80]}.", READABLE)
 
 
+def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without the `module.` that training on several devices puts before all of them."""
+    if all(key.startswith("module.") for key in tensors):
+        return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+    return tensors
+
+
 def _unwrapped(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], list[str]]:
     """The dict of tensors inside wrappers, and the names of all that lay beside the tensors."""
     wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -165,7 +172,7 @@ def _unwrapped(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], list[str]
         if tensors:
             return tensors, [*(str(key) for key in content if key != wrapper), *(f"{wrapper}.{key}" for key in dropped)]
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    return tensors, [str(key) for key in content if key not in tensors]
+    return _bare(tensors), [str(key) for key in content if key not in tensors]
 
 
 def _from_keras(file: IO[bytes], source: Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -15,7 +15,7 @@ def verified(path: Path, sha256: str) -> Path:
     """The same path, once the file is there and has that hash; raises `WeightsError` otherwise."""
     found = sha256_of(path)
     if found != sha256:
-        raise WeightsError(f"the weights {path} were altered: sha256 {found}.", f"The catalogue expects {sha256}.")
+        raise WeightsError(f"the weights {path} were altered: sha256 {found}.", f"It must be {sha256}.")
     return path
 
 

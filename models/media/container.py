@@ -195,7 +195,9 @@ class Media:
 def check_pixels(width: int, height: int, most: int) -> None:
     """Raise TooManyPixels for a picture above the limit."""
     if width * height > most:
-        raise TooManyPixels(f"A picture has {width}x{height} pixels.", f"Accepted: up to {most / 1e6:.1f} million.")
+        raise TooManyPixels(
+            f"A picture has {width}x{height} pixels.", f"Accepted: up to {most / 1e6:.1f} million pixels."
+        )
 
 
 def is_cut_mp4(file: IO[bytes]) -> bool:

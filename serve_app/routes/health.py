@@ -1,5 +1,6 @@
 """`GET /` and `GET /health`: what the service is, and whether it is ready. Both are open, for probes."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from models.detectors.catalogue import Catalogue, ModelRow
 from serve_app.schemas import DeploymentBody, HealthBody, ModelBody, RootBody, VerdictBounds
-from serve_app.service import DeploymentHealth
+from serve_app.service import DeploymentHealth, detector_name
 from serve_app.settings import Settings
 
 router = APIRouter(tags=["service"])
@@ -18,12 +19,13 @@ async def root(request: Request) -> RootBody:
     """Service facts: models, limits, where the documentation is."""
     catalogue: Catalogue = request.app.state.catalogue
     settings: Settings = request.app.state.settings
-    ready = _ready(await request.app.state.service.health())
+    deployments = await request.app.state.service.health()
+    ready = _ready(deployments)
     return RootBody(
         service="unmask",
         version=version("unmask"),
         status="ok" if ready else "starting",
-        available_models=list(catalogue.ids),
+        available_models=installed(catalogue, deployments),
         default_model=settings.default_model,
         models=[_model(row) for row in catalogue.rows],
         verdict=VerdictBounds(**catalogue.verdict.model_dump()),
@@ -42,11 +44,16 @@ async def health(request: Request, response: Response) -> HealthBody:
         status="ok" if ready else "starting",
         model_loaded=ready,
         default_model=request.app.state.settings.default_model,
-        available_models=list(request.app.state.catalogue.ids),
+        available_models=installed(request.app.state.catalogue, deployments),
         deployments={
             name: DeploymentBody(status=found.status, replicas=found.replicas) for name, found in deployments.items()
         },
     )
+
+
+def installed(catalogue: Catalogue, deployments: Mapping[str, DeploymentHealth]) -> list[str]:
+    """The models that are served and were installed when the graph was drawn: the others have no deployment."""
+    return [model for model in catalogue.ids if detector_name(model) in deployments]
 
 
 def limits(settings: Settings) -> dict[str, float]:

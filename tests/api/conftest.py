@@ -50,7 +50,8 @@ class FakeService:
         self.failure: Exception | None = None
         self.answer: Callable[[Upload, str], Verdict] = verdict
         self.received: list[bytes] = []
-        self.deployments = {"Ingress": DeploymentHealth("HEALTHY", 1), "FrameExtractor": DeploymentHealth("HEALTHY", 1)}
+        names = ("Ingress", "FrameExtractor", "Detector-mobilenet-sbi-v1")
+        self.deployments = {name: DeploymentHealth("HEALTHY", 1) for name in names}
 
     async def analyze(self, upload: Upload, model: str) -> Verdict:
         self.received.append(upload.file.read())

@@ -25,6 +25,12 @@ def test_whole_numbers_are_told_as_such(anonymous: TestClient) -> None:
     assert all(isinstance(number, int) for number in told)
 
 
+def test_a_model_without_a_deployment_is_not_available(anonymous: TestClient, service: FakeService) -> None:
+    service.deployments = {"Ingress": DeploymentHealth("HEALTHY", 1)}
+    assert anonymous.get("/health").json()["available_models"] == []
+    assert anonymous.get("/").json()["available_models"] == []
+
+
 def test_health_is_200_when_every_deployment_is_ready(anonymous: TestClient) -> None:
     response = anonymous.get("/health")
     assert response.status_code == 200

@@ -1,13 +1,14 @@
 """What a person reads about one file."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from models.types import DetectorReport, FaceReport, MediaFacts, Verdict
+from models.types import DetectorReport, FaceReport, MediaFacts, Region, Verdict
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
@@ -53,6 +54,24 @@ KINDS = {
 @pytest.mark.parametrize(("media", "said"), KINDS.values(), ids=KINDS.keys())
 def test_what_was_analysed_is_said_in_the_words_of_its_kind(media: MediaFacts, said: str) -> None:
     assert f"  {said} in 0.00 s by no detector\n" in words(media)
+
+
+def report(model: str, region: Region, p_fake: float | None = 0.1, *, calibrated: bool = True) -> DetectorReport:
+    return DetectorReport(model, "1", "ok", p_fake=p_fake, region=region, calibrated=calibrated)
+
+
+def test_sound_that_nobody_listened_to_is_said() -> None:
+    said = "the sound (9.9 s) was not listened to"
+    assert said in words(FILM, detectors=(report("a", "face"),))
+    assert said not in words(FILM, detectors=(report("a", "face"), report("b", "audio")))
+    assert said not in words(replace(FILM, audio_s=0.0), detectors=(report("a", "face"),))
+    assert said not in words(KINDS["picture"][0], detectors=(report("a", "face"),))
+
+
+def test_scores_that_are_no_probabilities_are_said() -> None:
+    detectors = report("a", "face"), report("b", "audio", calibrated=False)
+    assert "not calibrated: b;" in words(FILM, detectors=detectors)
+    assert "not calibrated" not in words(FILM, detectors=detectors[:1])
 
 
 def test_a_face_in_a_picture_has_no_times() -> None:

@@ -48,6 +48,13 @@ def test_a_wrapper_is_taken_off_and_what_lay_beside_it_is_named(wrapper: str, tm
     assert done.dropped == ("optimizer_state_dict", "epoch")
 
 
+def test_the_prefix_of_training_on_several_devices_is_taken_off_where_all_keys_have_it(tmp_path: Path) -> None:
+    parallel = {f"module.{key}": tensor for key, tensor in WEIGHTS.items()}
+    assert set(convert(saved({"state_dict": parallel}, tmp_path / "a.pth"), target(tmp_path)).keys) == KEYS
+    mixed = {**parallel, "head.bias": torch.ones(1)}
+    assert set(convert(saved(mixed, tmp_path / "b.pth"), target(tmp_path)).keys) == set(mixed)
+
+
 def test_values_shapes_and_precision_stay(tmp_path: Path) -> None:
     half = {**WEIGHTS, "half": torch.ones(3, dtype=torch.bfloat16), "count": torch.tensor(7)}
     found = load_file(convert(saved(half, tmp_path / "a.pt"), target(tmp_path)).path)

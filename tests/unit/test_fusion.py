@@ -102,6 +102,28 @@ def test_a_score_that_is_no_number_is_a_failure_and_not_a_score(logit: float) ->
     assert found.degraded
 
 
+def test_what_is_not_installed_is_not_missed_on_media_that_it_does_not_take() -> None:
+    silent = replace(extraction(16), media=replace(extraction().media, audio_s=0.0))
+    spoken = replace(extraction(16), media=replace(extraction().media, audio_s=3.0))
+    outcomes = [ok({0: 3.0}), Outcome(of("audio", "b"), "not_installed", why="x")]
+    assert not fuse(silent, outcomes, BOUNDS, "ensemble").degraded
+    found = fuse(spoken, outcomes, BOUNDS, "ensemble")
+    assert found.degraded
+    assert [d.status for d in found.detectors] == ["ok", "not_installed"]
+
+
+def test_what_is_missing_does_not_hide_why_the_others_found_nothing() -> None:
+    outcomes = [Outcome(row(), "not_applicable", why="no face"), Outcome(of("frame", "b"), "not_installed", why="pull")]
+    assert fuse(extraction(), outcomes, BOUNDS, "x").reason == "no detector answered: b not_installed (pull); no face"
+
+
+@pytest.mark.parametrize(("fields", "calibrated"), [({}, True), ({"calibration"}, False)])
+def test_a_report_says_whether_its_probability_is_one(fields: set[str], calibrated: bool) -> None:
+    content = read_catalogue().rows[0].model_dump(exclude=fields)
+    found = fuse(extraction(16), [ok({0: 3.0}, ModelRow(**content))], BOUNDS, "a")
+    assert found.detectors[0].calibrated is calibrated
+
+
 def test_when_no_detector_answers_nothing_is_made_up() -> None:
     found = fuse(extraction(16), [Outcome(row("b"), "failed", why="RuntimeError")], BOUNDS, "b")
     assert found.verdict == "UNDETERMINED"

@@ -325,12 +325,12 @@ def test_convert_of_a_file_that_does_not_fit_installs_nothing(write: Any, tmp_pa
 def test_convert_names_the_file_it_was_given_and_a_key_that_only_has_a_prefix(write: Any, tmp_path: Path) -> None:
     write(row("own", path=""))
     path = tmp_path / "parallel.pth"
-    torch.save({f"module.{key}": tensor for key, tensor in MobileNetV2().state_dict().items()}, path)
+    torch.save({f"student.{key}": tensor for key, tensor in MobileNetV2().state_dict().items()}, path)
     key = next(iter(MobileNetV2().state_dict()))
     for options in ([], ["--id", "own"]):
         result = models("convert", str(path), "--as", "mobilenet_sbi", *options)
         assert result.exit_code == EXIT_FAILED
-        assert f"{path} lacks the key {key}. It has module.{key} instead." in result.stderr
+        assert f"{path} lacks the key {key}. It has student.{key} instead." in result.stderr
 
 
 def test_convert_of_half_a_model_says_what_was_not_checked(write: Any, hub: Hub, tmp_path: Path) -> None:
