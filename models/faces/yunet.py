@@ -35,7 +35,7 @@ SMALLEST = 40
 # midway between the box's and that of the five points, and BOX_DOWN lower. On the other half of the portraits the boxes
 # then overlap by 0.85 (median; intersection over union; as YuNet draws them: 0.70), sides differ by 5.3 % and centres
 # by 4.5 % of the side; much of that is the HOG detector's own, whose boxes come in steps of a fifth. The bundled
-# detector's p_fake differs by 0.005 on them (median). On the development clips the boxes overlap by 0.87.
+# detector's p_fake differs by 0.005 on them (median).
 BOX_SIDE = 0.908
 BOX_DOWN = 0.043
 
