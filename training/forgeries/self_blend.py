@@ -36,6 +36,45 @@ RESAMPLINGS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_A
 
 
 @dataclass(frozen=True, slots=True)
+class Colour:
+    """A drawn change of colour: grey levels per channel, hue in OpenCV's half degrees, factors, grey levels."""
+
+    shifts_rgb: tuple[float, float, float]
+    hue: float
+    saturation: float
+    contrast: float
+    brightness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpness:
+    """A drawn change of sharpness.
+
+    Attributes:
+        kind: `resample`, `blur`, `sharpen`, `jpeg` or `nothing`.
+        amount: factor of the shrinking, sigma in px, share of the unsharp mask, or quality.
+        sigma: of the unsharp mask, px.
+        down: OpenCV's code for shrinking.
+        up: and for enlarging again.
+    """
+
+    kind: str
+    amount: float = 0
+    sigma: float = 1
+    down: int = cv2.INTER_LINEAR
+    up: int = cv2.INTER_LINEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A drawn movement: degrees, factor, and a shift as a share of the distance between the eyes."""
+
+    degrees: float
+    scale: float
+    shift_xy: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A real picture and its forgery, equal wherever the mask is 0.
 
@@ -67,7 +106,7 @@ def self_blend(portrait: Portrait, rng: np.random.Generator) -> Pair:
             source = change_statistics(source, rng)
         else:
             target = change_statistics(target, rng)
-        source = shift_geometry(source, _eye_distance(portrait), rng)
+        source = shift_geometry(source, draw_geometry(rng), eye_distance(portrait))
         forged = blend(source, target, mask)
         if _change_inside(forged, target, mask) >= FAINTEST:
             break
@@ -82,9 +121,16 @@ def blend(source: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np
 
 
 def blend_mask(portrait: Portrait, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random soft mask over a part of the face, `(H, W)` float32 in [0, 1]."""
-    eyes = _eye_distance(portrait)
-    outline = REGIONS[rng.choice(list(REGIONS), p=REGION_ODDS)]
+    """A random soft mask over a part of the face, as strong as the paper's blend ratios, `(H, W)` float32 in [0, 1]."""
+    mask = region_mask(portrait, rng.choice(list(REGIONS), p=REGION_ODDS), rng)
+    ratio = float(rng.choice(BLEND_RATIOS))
+    return mask * np.float32(ratio)
+
+
+def region_mask(portrait: Portrait, region: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A random soft mask over one of `REGIONS`, `(H, W)` float32, 1 in its middle."""
+    eyes = eye_distance(portrait)
+    outline = REGIONS[region]
     outline = fit_to_face(outline + rng.normal(0, 0.05, outline.shape), portrait.points)
     hull = cv2.convexHull(np.rint(outline).astype(np.int32))
     mask = np.zeros(portrait.rgb.shape[:2], np.float32)
@@ -93,9 +139,12 @@ def blend_mask(portrait: Portrait, rng: np.random.Generator) -> NDArray[np.float
     # The paper blurs, cuts and blurs again: the second cut moves the edge inwards, the blur sets its width.
     mask = _blurred(mask, eyes * rng.uniform(0.02, 0.12))
     mask = np.where(mask > rng.uniform(0.2, 0.8), 1, 0).astype(np.float32)
-    mask = _blurred(mask, eyes * rng.uniform(0.01, 0.16))
-    ratio = float(rng.choice(BLEND_RATIOS))
-    return mask * np.float32(ratio)
+    return _blurred(mask, eyes * rng.uniform(0.01, 0.16))
+
+
+def eye_distance(portrait: Portrait) -> float:
+    """Pixels between the eyes."""
+    return float(np.linalg.norm(portrait.points[1] - portrait.points[0]))
 
 
 def fit_to_face(outline: NDArray[np.float64], points: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -120,43 +169,78 @@ def deform(
 
 def change_statistics(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Change colour and sharpness of `(H, W, 3)` uint8 RGB, as another camera or a generator would."""
-    return change_sharpness(change_colour(image, rng), rng)
+    return change_sharpness(change_colour(image, draw_colour(rng)), draw_sharpness(rng))
 
 
-def change_colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shift each channel, then hue, saturation, brightness and contrast, all by a little."""
-    shifts = rng.uniform(-18, 18, 3).astype(np.float32)
-    values = image.astype(np.float32) + shifts * np.float32(rng.random() < SHIFTED)
+def draw_colour(rng: np.random.Generator) -> Colour:
+    """Each channel, then hue, saturation, brightness and contrast, all by a little."""
+    shifts = rng.uniform(-18, 18, 3).astype(np.float32) * np.float32(rng.random() < SHIFTED)
+    return Colour(
+        shifts_rgb=(float(shifts[0]), float(shifts[1]), float(shifts[2])),
+        hue=rng.uniform(-6, 6),
+        saturation=rng.uniform(0.75, 1.3),
+        contrast=rng.uniform(0.88, 1.12),
+        brightness=rng.uniform(-20, 20),
+    )
+
+
+def change_colour(image: NDArray[np.uint8], how: Colour) -> NDArray[np.uint8]:
+    """Apply a drawn change of colour to `(H, W, 3)` uint8 RGB."""
+    values = image.astype(np.float32) + np.array(how.shifts_rgb, np.float32)
     hsv = cv2.cvtColor(np.clip(values, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV).astype(np.float32)
-    hsv[..., 0] = (hsv[..., 0] + rng.uniform(-6, 6)) % 180
-    hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(0.75, 1.3), 0, 255)
+    hsv[..., 0] = (hsv[..., 0] + how.hue) % 180
+    hsv[..., 1] = np.clip(hsv[..., 1] * how.saturation, 0, 255)
     values = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
-    values = (values - 128) * rng.uniform(0.88, 1.12) + 128 + rng.uniform(-20, 20)
+    values = (values - 128) * how.contrast + 128 + how.brightness
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def change_sharpness(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_sharpness(rng: np.random.Generator) -> Sharpness:
     """One of: shrink and enlarge, blur, sharpen, JPEG, or nothing."""
-    kind = rng.choice(["resample", "blur", "sharpen", "jpeg", "nothing"], p=[0.35, 0.15, 0.2, 0.1, 0.2])
+    kind = str(rng.choice(["resample", "blur", "sharpen", "jpeg", "nothing"], p=[0.35, 0.15, 0.2, 0.1, 0.2]))
     if kind == "resample":
-        return _resampled(image, rng.uniform(1.5, 4.0), rng)
+        amount = rng.uniform(1.5, 4.0)
+        down, up = (int(v) for v in rng.choice(RESAMPLINGS, 2))
+        return Sharpness(kind, amount, down=down, up=up)
     if kind == "blur":
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8)).astype(np.uint8, copy=False)
+        return Sharpness(kind, rng.uniform(0.5, 1.8))
     if kind == "sharpen":
-        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.5))
-        amount = rng.uniform(0.4, 1.5)
-        return cv2.addWeighted(image, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
+        sigma = rng.uniform(0.6, 1.5)
+        return Sharpness(kind, rng.uniform(0.4, 1.5), sigma)
     if kind == "jpeg":
-        return _recoded(image, int(rng.integers(20, 80)))
+        return Sharpness(kind, int(rng.integers(20, 80)))
+    return Sharpness(kind)
+
+
+def change_sharpness(image: NDArray[np.uint8], how: Sharpness) -> NDArray[np.uint8]:
+    """Apply a drawn change of sharpness to `(H, W, 3)` uint8 RGB."""
+    if how.kind == "resample":
+        return _resampled(image, how)
+    if how.kind == "blur":
+        return cv2.GaussianBlur(image, (0, 0), how.amount).astype(np.uint8, copy=False)
+    if how.kind == "sharpen":
+        soft = cv2.GaussianBlur(image, (0, 0), how.sigma)
+        return cv2.addWeighted(image, 1 + how.amount, soft, -how.amount, 0).astype(np.uint8, copy=False)
+    if how.kind == "jpeg":
+        return _recoded(image, int(how.amount))
     return image
 
 
-def shift_geometry(image: NDArray[np.uint8], eye_distance: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shift, turn and scale `(H, W, 3)` by a little, so that the copy's features do not quite meet the original."""
+def draw_geometry(rng: np.random.Generator) -> Geometry:
+    """A shift, turn and scale by a little, so that the copy's features do not quite meet the original."""
+    degrees, scale = rng.uniform(-2, 2), rng.uniform(0.96, 1.04)
+    x, y = rng.uniform(-0.06, 0.06, 2)
+    return Geometry(degrees, scale, (float(x), float(y)))
+
+
+def shift_geometry(
+    image: NDArray[np.uint8], how: Geometry, eye_distance_px: float, centre_xy: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Apply a drawn movement to `(H, W, 3)` uint8 RGB, about its middle unless a centre in px is given."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-2, 2), rng.uniform(0.96, 1.04))
+    matrix = cv2.getRotationMatrix2D(centre_xy or (width / 2, height / 2), how.degrees, how.scale)
     shift = np.zeros((2, 3))
-    shift[:, 2] = rng.uniform(-0.06, 0.06, 2) * eye_distance
+    shift[:, 2] = np.array(how.shift_xy) * eye_distance_px
     moved = cv2.warpAffine(
         image, matrix + shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
@@ -169,19 +253,15 @@ def _recoded(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _resampled(image: NDArray[np.uint8], factor: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _resampled(image: NDArray[np.uint8], how: Sharpness) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    down, up = (int(v) for v in rng.choice(RESAMPLINGS, 2))
-    small = cv2.resize(image, (max(8, round(width / factor)), max(8, round(height / factor))), interpolation=down)
-    return cv2.resize(small, (width, height), interpolation=up).astype(np.uint8, copy=False)
+    size_wh = (max(8, round(width / how.amount)), max(8, round(height / how.amount)))
+    small = cv2.resize(image, size_wh, interpolation=how.down)
+    return cv2.resize(small, (width, height), interpolation=how.up).astype(np.uint8, copy=False)
 
 
 def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return cv2.GaussianBlur(image, (0, 0), max(sigma, 0.3)).astype(np.float32, copy=False)
-
-
-def _eye_distance(portrait: Portrait) -> float:
-    return float(np.linalg.norm(portrait.points[1] - portrait.points[0]))
 
 
 def _change_inside(forged: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.float32]) -> float:
