@@ -9,7 +9,9 @@ Kept out of training, for validation only: the architecture `reconstruct_net.HEL
 
 Softness: the networks draw faces softer than they are. So the layer is sharpened to the picture's own measure; where
 that does not reach it the real picture is blurred to the layer's; and where the face is larger than the networks'
-square the real picture, too, goes through that size.
+square the real picture, too, goes through that size. What is left, of 200 pairs of the training portraits degraded
+alike, by networks of 270 to 1,900 steps: Laplacian variance 1.03 times the reals' (transposed), 0.91 (nearest), 0.78
+(bilinear); alone it has an AUC of .53 at most. Longer training narrows it.
 """
 
 from pathlib import Path

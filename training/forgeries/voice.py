@@ -14,6 +14,9 @@ using neural vocoders", ICASSP 2023). All are signal processing: they stand for 
 | `world` | one minimum-phase pulse per period, shaped by a smooth envelope, and noise by band |
 
 Kept out of training, for validation only: `HELD_OUT`.
+
+A shortcut that is left, of 200 stretches of LibriSpeech each: the pulses of `lpc`, `phase` and `world` raise the peak
+over the root mean square to 1.25 times the recording's. The share of power above 5 kHz tells none (AUC .47 to .56).
 """
 
 from collections.abc import Callable
