@@ -97,6 +97,29 @@ def bench(as_json: JsonFlag = False) -> None:
     raise typer.Exit(subprocess.call(command))  # noqa: S603 - our own module
 
 
+# Their options are read by what they start, which needs packages that serving does not.
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def evaluate(context: typer.Context) -> None:
+    """Measure detectors on labelled files: figures with intervals, robustness, a report."""
+    _training("evaluate", context.args)
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def calibrate(context: typer.Context) -> None:
+    """Fit calibration and fusion weights to labelled files."""
+    _training("calibrate", context.args)
+
+
+def _training(command: str, arguments: list[str]) -> None:
+    import subprocess
+
+    started = [sys.executable, "-m", "training.evaluation", command, *arguments]
+    raise typer.Exit(subprocess.call(started))  # noqa: S603 - our own module
+
+
 def _own_key() -> str:
     from serve_app.settings import read_settings
 

@@ -1,21 +1,11 @@
 import numpy as np
-import pytest
 
-from training.evaluate import Calibration, Scores, auc, eer, fit_calibration, interval
+from training.evaluate import Calibration, Scores, fit_calibration, interval
+from training.evaluation.metrics import auc
 
 
 def normal(mean: float, seed: int, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return np.random.default_rng(seed).normal(mean, 1, shape).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("real", "fake", "area", "error"),
-    [([0, 1], [2, 3], 1.0, 0.0), ([2, 3], [0, 1], 0.0, 1.0), ([0, 2], [1, 3], 0.75, 0.5)],
-    ids=["apart", "the wrong way round", "one pair crossed"],
-)
-def test_area_and_error_of_known_orders(real: list[float], fake: list[float], area: float, error: float) -> None:
-    assert auc(np.array(real, float), np.array(fake, float)) == area
-    assert eer(np.array(real, float), np.array(fake, float)) == error
 
 
 def test_the_interval_holds_the_figure_and_narrows_with_more_persons() -> None:
