@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from serve_app.models_cli import models_app
-from serve_app.terminal import EXIT_FAILED, JsonFlag, err, guarded, out
+from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, err, guarded, out
 
 app = typer.Typer(
     help="Tells whether a video, a picture or a voice was manipulated.",
@@ -98,6 +98,7 @@ def bench(as_json: JsonFlag = False) -> None:
 
 
 # Their options are read by what they start, which needs packages that serving does not.
+TRAINING_PACKAGES = ("matplotlib", "sklearn")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -115,7 +116,12 @@ def calibrate(context: typer.Context) -> None:
 
 def _training(command: str, arguments: list[str]) -> None:
     import subprocess
+    from importlib.util import find_spec
 
+    if absent := [package for package in TRAINING_PACKAGES if find_spec(package) is None]:
+        err.print(f"[bold red]error:[/] `unmask {command}` needs {' and '.join(absent)}, which serving does not.")
+        err.print('Run: .venv/bin/pip install --editable ".[training]"', markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_USAGE)
     started = [sys.executable, "-m", "training.evaluation", command, *arguments]
     raise typer.Exit(subprocess.call(started))  # noqa: S603 - our own module
 

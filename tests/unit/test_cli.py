@@ -73,3 +73,12 @@ def test_models_list_prints_a_line_per_model() -> None:
 
 def test_key_prints_a_key_that_the_settings_accept() -> None:
     assert len(runner.invoke(app, ["key"]).stdout.strip()) >= 32
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_a_command_of_training_says_which_packages_it_lacks(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.cli.TRAINING_PACKAGES", ("sklearn", "no_such_package"))
+    result = runner.invoke(app, [command, "manifest.csv"])
+    assert result.exit_code == EXIT_USAGE
+    assert "needs no_such_package, which serving does not" in result.stderr
+    assert '".[training]"' in result.stderr
