@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +34,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(pause_s: float) -> None:
         slept.append(pause_s)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    # In that module alone: with a Ray in this process, its own threads sleep too.
+    own = SimpleNamespace(sleep=sleep, CancelledError=asyncio.CancelledError)
+    monkeypatch.setattr(retry, "asyncio", own)
     return slept
 
 
