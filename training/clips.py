@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.faces.crop import face_crop
 from models.faces.find import FaceFinder
 from models.faces.track import FaceTracker
-from training.pairs import VIEW
+from training.recipes.mobilenet_sbi import VIEW
 
 FEWEST_CROPS = 4  # a track seen in fewer frames is a chance hit of the finder
 

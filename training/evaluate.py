@@ -21,8 +21,8 @@ from training.augment import Degradation, degrade, draw_framing
 from training.clips import development_clips
 from training.evaluation.metrics import auc, eer
 from training.forgeries.self_blend import self_blend
-from training.pairs import VIEW
 from training.portraits import Portrait, load_portraits
+from training.recipes.mobilenet_sbi import VIEW
 
 LEVELS = {
     "clean": Degradation(),

@@ -1,5 +1,6 @@
 """Real and forged crops in pairs, made on the fly: each index of a seed is one pair, whoever makes it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,66 @@ from torch.utils.data import DataLoader, Dataset
 
 from models.types import View
 from training.augment import degrade, draw_degradation
-from training.forgeries.self_blend import self_blend
-from training.portraits import Portrait, load_portraits
+from training.forgeries.families import FAMILIES, Forger, draw_family
+from training.portraits import Portrait
 
-VIEW = View(region="face", size=160, fit="squash", margin=0.3, count=16)
 WORTH_OF_LARGE = 3.0  # how much oftener than a small face the largest is drawn: it shows what forging leaves
+VAL_SEED = 7
 
 
-class ForgedPairs(Dataset[Tensor]):
-    """Training pairs. Item `i` is `(2, 160, 160, 3)` uint8 RGB: a real crop and its forgery."""
+class ForgedPairs(Dataset[tuple[Tensor]]):
+    """Training pairs. Item `i` is one tensor `(2, S, S, 3)` uint8 RGB: a real crop and its forgery.
 
-    def __init__(self, data: Path, boxes_file: Path, seed: int) -> None:
-        self.portraits = load_portraits(data, "train", boxes_file)
+    Args:
+        portraits: of the training split.
+        nets: folder of the face autoencoders that forge.
+        view: how crops are cut.
+        seed: of every random choice, together with the index.
+    """
+
+    def __init__(self, portraits: Sequence[Portrait], nets: Path, view: View, seed: int) -> None:
+        self.portraits = portraits
+        self.view = view
         self.seed = seed
-        sides = np.array([np.max(p.box_xyxy[2:] - p.box_xyxy[:2]) for p in self.portraits])
+        self._forger = Forger(portraits, nets)
+        sides = np.array([np.max(p.box_xyxy[2:] - p.box_xyxy[:2]) for p in portraits])
         worth = np.clip(sides / np.median(sides), 1, WORTH_OF_LARGE)
         self.odds = worth / worth.sum()
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> tuple[Tensor]:
         rng = np.random.default_rng([self.seed, index])
         portrait = self.portraits[int(rng.choice(len(self.portraits), p=self.odds))]
-        return torch.from_numpy(forged_pair(portrait, rng))
+        return (torch.from_numpy(forged_pair(self._forger, draw_family(rng), portrait, self.view, rng)),)
 
 
-def forged_pair(portrait: Portrait, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One real crop and its forgery through the same history, `(2, 160, 160, 3)` uint8 RGB."""
-    pair = self_blend(portrait, rng)
+def forged_pair(
+    forger: Forger, family: str, portrait: Portrait, view: View, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """One real crop and its forgery through the same history, `(2, S, S, 3)` uint8 RGB."""
+    pair = forger.forge(family, portrait, rng)
     how = draw_degradation(rng)
-    crops = [degrade(rgb, portrait.box_xyxy, how, VIEW.margin, VIEW.size) for rgb in (pair.real, pair.forged)]
+    crops = [degrade(rgb, portrait.box_xyxy, how, view.margin, view.size) for rgb in (pair.real, pair.forged)]
     return np.stack(crops)
 
 
-def batches(pairs: ForgedPairs, batch_pairs: int, first_step: int, steps: int, workers: int) -> DataLoader[Tensor]:
-    """Batches `(B, 2, 160, 160, 3)` of the steps from `first_step` on, so that a resumed run sees the same."""
+def validation_pairs(portraits: Sequence[Portrait], nets: Path, view: View) -> dict[str, NDArray[np.uint8]]:
+    """`(N, 2, S, S, 3)` uint8 RGB by family: one degraded pair of every portrait, the same in every run."""
+    forger = Forger(portraits, nets)
+    return {
+        family: np.stack(
+            [
+                forged_pair(forger, family, portrait, view, np.random.default_rng([VAL_SEED, number, i]))
+                for i, portrait in enumerate(portraits)
+            ]
+        )
+        for number, family in enumerate(FAMILIES)
+    }
+
+
+def batches(
+    pairs: ForgedPairs, batch_pairs: int, first_step: int, steps: int, workers: int
+) -> DataLoader[tuple[Tensor]]:
+    """Batches `(B, 2, S, S, 3)` of the steps from `first_step` on, so that a resumed run sees the same."""
     return DataLoader(
         pairs,
         batch_size=batch_pairs,
@@ -57,3 +85,4 @@ def batches(pairs: ForgedPairs, batch_pairs: int, first_step: int, steps: int, w
 
 def _single_threaded(_worker: int) -> Any:
     cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""Recipes: each trains one bundled detector from nothing to its weights and figures, by one command."""

@@ -1,0 +1,104 @@
+"""`mobilenet-sbi-v1`: MobileNetV2 from ImageNet weights, on pairs of a real face and its forgery."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.detectors.mobilenet_sbi import MobileNetV2, to_input
+from models.types import View
+from training.forgeries.families import TRAINING_ODDS
+from training.imagenet import FILE, imagenet_net
+from training.pairs import ForgedPairs, batches, validation_pairs
+from training.portraits import Portrait, load_portraits
+from training.recipes.fit import Plan, fit
+from training.recipes.forging import forging_nets
+from training.recipes.recipe import Order, Recipe, Trained, write_half
+
+VIEW = View(region="face", size=160, fit="squash", margin=0.3, count=16)
+BATCH_PAIRS = 12
+RATES = {"": 3e-4, "head": 1.5e-3}  # AdamW; the head starts from nothing and may run ahead
+DROPOUT = 0.2  # of pooled features, MobileNetV2's own figure
+
+
+class BlendTask:
+    """Tell a real crop from its forgery; satisfies `training.recipes.fit.Task`.
+
+    Args:
+        net: to start from.
+        train: portraits that are forged in training.
+        val: portraits of other persons.
+        nets: folder of the face autoencoders that forge.
+        seed: of every pair.
+        workers: forging processes; 0 forges in this one.
+    """
+
+    rates = RATES
+
+    def __init__(
+        self,
+        net: MobileNetV2,
+        train: Sequence[Portrait],
+        val: Sequence[Portrait],
+        nets: Path,
+        *,
+        seed: int,
+        workers: int,
+    ) -> None:
+        self.net: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._pairs = ForgedPairs(train, nets, VIEW, seed)
+        self._val = validation_pairs(val, nets, VIEW)
+        self._workers = workers
+
+    def batches(self, first_step: int, steps: int) -> Iterable[Sequence[Tensor]]:
+        """`(B, 2, 160, 160, 3)` uint8 RGB, real then forged."""
+        return batches(self._pairs, BATCH_PAIRS, first_step, steps, self._workers)
+
+    def loss(self, net: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        """Cross-entropy of single crops."""
+        crops = batch[0].flatten(0, 1)
+        labels = torch.tensor([0.0, 1.0], device=crops.device).repeat(len(batch[0]))
+        features = functional.dropout(net(to_input(crops)), DROPOUT)
+        assert isinstance(net, MobileNetV2)
+        return functional.binary_cross_entropy_with_logits(net.head(features)[:, 0].float(), labels)
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """AUC of single crops: per family, and the mean of the families of training."""
+        assert isinstance(net, MobileNetV2)
+        by_family = {family: pair_auc(net, pairs) for family, pairs in self._val.items()}
+        return {"auc": float(np.mean([by_family[family] for family in TRAINING_ODDS])), **by_family}
+
+
+def pair_auc(net: MobileNetV2, pairs: NDArray[np.uint8]) -> float:
+    """Area under the ROC curve of `(N, 2, H, W, 3)` pairs, real then forged."""
+    logits = logits_of(net, pairs.reshape(-1, *pairs.shape[2:]))
+    return float(roc_auc_score(np.tile([0, 1], len(pairs)), logits))
+
+
+@torch.inference_mode()
+def logits_of(net: MobileNetV2, crops: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
+    """Logits `(N,)` of crops `(N, H, W, 3)` uint8 RGB."""
+    device = net.head.weight.device
+    parts = [torch.from_numpy(crops[at : at + batch]).to(device) for at in range(0, len(crops), batch)]
+    return np.concatenate([net.head(net(to_input(part)))[:, 0].float().cpu().numpy() for part in parts])
+
+
+def train(order: Order) -> Trained:
+    """From ImageNet weights to `out/mobilenet-sbi-v1.safetensors`."""
+    boxes = order.shared / "boxes.json"
+    nets = forging_nets(order)
+    start, _, _ = imagenet_net(order.data / FILE)
+    nn.init.normal_(start.head.weight, std=0.01, generator=torch.Generator().manual_seed(order.seed))
+    nn.init.zeros_(start.head.bias)
+    faces, others = (load_portraits(order.data, split, boxes) for split in ("train", "val"))
+    task = BlendTask(start, faces, others, nets, seed=order.seed, workers=order.workers)
+    course = fit(task, order.plan, order.out, RECIPE.id)
+    return Trained(write_half(task.net, order.out / f"{RECIPE.id}.safetensors"), course)
+
+
+RECIPE = Recipe("mobilenet-sbi-v1", Plan(steps=6000), train)
