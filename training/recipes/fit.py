@@ -2,7 +2,8 @@
 
 A recipe supplies a `Task`; `fit` advances it. Everything is a function of the seed and the step, so a run that was
 stopped goes on as if it had not been, except where the budget is one of minutes: then the learning rate follows the
-clock, and another machine gets other weights.
+clock, and another machine gets other weights. What is on disk is always a run that can go on: a checkpoint is replaced
+whole, and a step that brought no finite loss or gradient changes no weight and ends the run.
 """
 
 import copy
@@ -19,6 +20,7 @@ import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
+from training.recipes.errors import TrainingError
 from training.recipes.plots import draw_curves
 
 WARM_UP = 100  # steps
@@ -27,6 +29,7 @@ CLIP_NORM = 1.0  # what keeps training with folded batch norm stable
 EMA_DECAY = 0.998
 DECAY_FROM = 2 / 3  # of the run; then the rate falls to 0 along a cosine
 CHECKPOINT, HISTORY, CURVES = "checkpoint.pt", "history.json", "curves.png"
+_ELSEWHERE = "Use another folder, or remove that file to start anew."
 
 
 class Task(Protocol):
@@ -34,7 +37,8 @@ class Task(Protocol):
 
     Attributes:
         net: the network; `fit` moves it to the device.
-        rates: learning rate by the first part of the parameters' names; `""` is the rate of all others.
+        rates: learning rate by the first part of the parameters' names; `""` is the rate of all others. Parameters that
+            need no gradient are left as they are.
     """
 
     net: nn.Module
@@ -97,8 +101,13 @@ class Course:
 
     @property
     def best(self) -> Look | None:
-        """The look with the highest AUC, the first of equals."""
-        return max(self.looks, key=lambda look: look.figures["auc"], default=None)
+        """The look with the highest AUC, the first of equals; none of the warm-up wins, unless there is no other.
+
+        In the first steps the average is still mostly what the network began with, and on few validation items luck
+        may give that a high AUC.
+        """
+        counted = [look for look in self.looks if look.step > WARM_UP] or self.looks[-1:]
+        return max(counted, key=lambda look: look.figures["auc"], default=None)
 
     def stale(self, patience: int) -> bool:
         """Whether the last `patience` looks were no better than one before."""
@@ -106,10 +115,17 @@ class Course:
 
 
 class Run:
-    """The state of one training run: network, its moving average, optimiser, the best average so far."""
+    """The state of one training run: network, its moving average, optimiser, the best average so far.
 
-    def __init__(self, task: Task, device: str) -> None:
+    Args:
+        task: what to teach.
+        device: see `Plan`.
+        name: of the run; a checkpoint of another one is not taken.
+    """
+
+    def __init__(self, task: Task, device: str, name: str) -> None:
         self.task = task
+        self.name = name
         self.net = task.net.to(device)
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
         self.best = copy.deepcopy(self.ema.state_dict())
@@ -118,7 +134,11 @@ class Run:
         self.device = torch.device(device)
 
     def advance(self, batch: Sequence[Tensor], factor: float) -> float:
-        """One step; returns the loss."""
+        """One step; returns the loss.
+
+        Raises:
+            TrainingError: the loss or its gradient is not finite; the weights are still those before the step.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_rate"] * factor
         self.net.train()
@@ -127,7 +147,8 @@ class Run:
             loss = self.task.loss(self.net, [part.to(self.device, non_blocking=True) for part in batch])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        self._refuse_unless_finite(loss=float(loss.detach()), gradient=float(norm))
         self.optimiser.step()
         self.course.step += 1
         self._average()
@@ -138,12 +159,23 @@ class Run:
         losses = self.course.losses
         mean = sum(losses) / len(losses) if losses else math.nan
         with torch.inference_mode():
-            seen = Look(self.course.step, self.course.seconds, mean, self.task.validate(self.ema))
+            # Plain floats: numpy's are not among what a checkpoint may hold when it is read back.
+            figures = {name: float(value) for name, value in self.task.validate(self.ema).items()}
+        self._refuse_unless_finite(auc=figures["auc"])
+        seen = Look(self.course.step, self.course.seconds, mean, figures)
         self.course.losses = []
         self.course.looks.append(seen)
         if self.course.best is seen:
             self.best = copy.deepcopy(self.ema.state_dict())
         return seen
+
+    def _refuse_unless_finite(self, **values: float) -> None:
+        for what, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.name}: at step {self.course.step} the {what} is {value}.",
+                    "The last checkpoint is from before; look at the data of that step, or train with a lower rate.",
+                )
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -154,23 +186,46 @@ class Run:
             kept.copy_(current)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint whole or not at all."""
+        """Write the checkpoint whole or not at all.
+
+        Raises:
+            TrainingError: it cannot be written, as when the disk is full; the one before is still there.
+        """
+        state = {
+            "name": self.name,
+            "net": self.net.state_dict(),
+            "ema": self.ema.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "course": asdict(self.course),
+        }
         part = path.with_suffix(".part")
-        torch.save(
-            {
-                "net": self.net.state_dict(),
-                "ema": self.ema.state_dict(),
-                "best": self.best,
-                "optimiser": self.optimiser.state_dict(),
-                "course": asdict(self.course),
-            },
-            part,
-        )
-        part.replace(path)
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter on a full disk
+            part.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{path} cannot be written: {error}.", "The checkpoint before it, if any, is untouched."
+            ) from error
 
     def restore(self, path: Path) -> None:
-        """Go on where a checkpoint was written."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        """Go on where a checkpoint was written.
+
+        Raises:
+            TrainingError: it is damaged, or of another run.
+        """
+        try:
+            self._take(torch.load(path, map_location=self.device, weights_only=True))
+        except TrainingError as error:
+            raise TrainingError(f"{path}: {error.detail}", _ELSEWHERE) from None
+        except Exception as error:  # a broken archive, missing keys, other shapes: each is another class
+            raise TrainingError(f"{path} is no checkpoint of {self.name}: {error}.", _ELSEWHERE) from error
+
+    def _take(self, state: dict[str, Any]) -> None:
+        written_by = state.get("name", self.name)  # the first checkpoints had no name
+        if written_by != self.name:
+            raise TrainingError(f"it is a checkpoint of {written_by}, not of {self.name}.")
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.best = state["best"]
@@ -193,10 +248,13 @@ def fit(task: Task, plan: Plan, out: Path, name: str) -> Course:
         task: what to teach.
         plan: how long.
         out: for the checkpoint, `history.json` and `curves.png`; a run that is there goes on.
-        name: of the progress bar and the plot.
+        name: of the run: in its checkpoint, the progress bar and the plot.
+
+    Raises:
+        TrainingError: the checkpoint in `out` is of another run or cannot be written, or the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(task, plan.device)
+    run = Run(task, plan.device, name)
     if (out / CHECKPOINT).exists():
         run.restore(out / CHECKPOINT)
     with _progress() as progress:
@@ -221,11 +279,12 @@ def _advance(run: Run, plan: Plan, out: Path, progress: Progress, bar: TaskID) -
         if course.step % plan.check_every == 0 or done >= 1:
             seen = run.look()
             progress.update(bar, auc=seen.figures["auc"])
-            progress.print(_line(seen))
+            progress.console.print(_line(seen), markup=False, highlight=False, soft_wrap=True)
             run.save(out / CHECKPOINT)
             write_history(out / HISTORY, course)
         if done >= 1 or course.stale(plan.patience):
             return
+    raise TrainingError(f"{run.name}: its batches ended at step {course.step} of {plan.steps}.")
 
 
 def write_history(path: Path, course: Course) -> None:
@@ -236,6 +295,8 @@ def write_history(path: Path, course: Course) -> None:
 def _groups(net: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
     by_start: dict[str, list[nn.Parameter]] = {start: [] for start in rates}
     for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            continue
         start = max((s for s in rates if name.startswith(s)), key=len)
         by_start[start].append(parameter)
     return [{"params": part, "full_rate": rates[start], "lr": rates[start]} for start, part in by_start.items() if part]
