@@ -118,15 +118,19 @@ def degrade(
         `(size, size, 3)` uint8 RGB.
     """
     scale = how.face_side / float(np.max(box_xyxy[2:] - box_xyxy[:2])) if how.face_side else 1.0
+    picture = filmed(rgb, how, scale)
+    if how.crf:
+        picture = through_h264(picture, how.crf, how.frames, how.drift_xy)
+    crop = face_crop(picture, misplaced(box_xyxy * np.float32(scale), how), margin, size)
+    return np.ascontiguousarray(crop[:, ::-1]) if how.flip else crop
+
+
+def filmed(rgb: NDArray[np.uint8], how: Degradation, scale: float) -> NDArray[np.uint8]:
+    """All of a history that comes before H.264, on a picture that is made `scale` times as large."""
     picture = _resized(coloured(rgb, how), scale, how.resampling)
     picture = noisy(sharpened(blurred(picture, how), how), how)
     picture = _softened(picture, how.soften)
-    if how.jpeg:
-        picture = through_jpeg(picture, how.jpeg)
-    if how.crf:
-        picture = through_h264(picture, how.crf, how.frames, how.drift_xy)
-    crop = face_crop(picture, _misplaced(box_xyxy * np.float32(scale), how), margin, size)
-    return np.ascontiguousarray(crop[:, ::-1]) if how.flip else crop
+    return through_jpeg(picture, how.jpeg) if how.jpeg else picture
 
 
 def coloured(rgb: NDArray[np.uint8], how: Degradation) -> NDArray[np.uint8]:
@@ -183,23 +187,52 @@ def through_h264(
         The last picture as decoded, `(H, W, 3)` uint8 RGB.
     """
     height, width = rgb.shape[:2]
-    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # 4:2:0 needs even sides
+    even = _even_sided(rgb[None])[0]  # before it moves, so that what comes in at one edge went out at the other
+    moved = [np.roll(even, (back * drift_xy[1], back * drift_xy[0]), axis=(0, 1)) for back in range(frames - 1, 0, -1)]
+    return h264_stream(np.stack([*moved, even]), crf)[-1, :height, :width]
+
+
+def h264_stream(frames_thwc: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
+    """Encode and decode a clip as one H.264 stream, in memory; all frames but the first are predicted.
+
+    Args:
+        frames_thwc: `(T, H, W, 3)` uint8 RGB.
+        crf: constant rate factor, 0 (lossless) to 51.
+
+    Returns:
+        As `frames_thwc`.
+    """
+    height, width = frames_thwc.shape[1:3]
+    even = _even_sided(frames_thwc)
     encoder = VideoCodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = even.shape[2], even.shape[1], "yuv420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
     encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
     packets = []
-    for back in range(frames - 1, -1, -1):
-        moved = np.roll(even, (back * drift_xy[1], back * drift_xy[0]), axis=(0, 1)) if back else even
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
-        frame.pts = frames - 1 - back
+    for t, rgb in enumerate(even):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+        frame.pts = t
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
     decoder = VideoCodecContext.create("h264", "r")
     decoder.thread_count = 1
     decoded = [frame for packet in packets for frame in decoder.decode(packet)]
     decoded += decoder.decode(None)
-    return decoded[-1].to_ndarray(format="rgb24")[:height, :width].astype(np.uint8, copy=False)
+    shown = np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
+    return shown[:, :height, :width].astype(np.uint8, copy=False)
+
+
+def misplaced(box_xyxy: NDArray[np.float32], how: Degradation) -> NDArray[np.float32]:
+    """The box `(4,)` as a face finder draws it: a little off, by `shift_xy` and `scale`."""
+    centre, half = (box_xyxy[2:] + box_xyxy[:2]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2
+    centre = centre + 2 * half * np.array(how.shift_xy)
+    return np.concatenate([centre - half * how.scale, centre + half * how.scale]).astype(np.float32)
+
+
+def _even_sided(frames_thwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """4:2:0 needs even sides."""
+    height, width = frames_thwc.shape[1:3]
+    return np.pad(frames_thwc, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _coin(rng: np.random.Generator, odds: float) -> int:
@@ -228,9 +261,3 @@ def _line(length: float, angle: float) -> NDArray[np.float32]:
     end = (round(centre + reach * np.cos(angle)), round(centre + reach * np.sin(angle)))
     cv2.line(kernel, start, end, 1.0)
     return kernel / np.float32(kernel.sum())
-
-
-def _misplaced(box_xyxy: NDArray[np.float32], how: Degradation) -> NDArray[np.float32]:
-    centre, half = (box_xyxy[2:] + box_xyxy[:2]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2
-    centre = centre + 2 * half * np.array(how.shift_xy)
-    return np.concatenate([centre - half * how.scale, centre + half * how.scale]).astype(np.float32)
