@@ -102,22 +102,33 @@ def psnr_db(net: FaceAutoencoder, portraits: list[Portrait]) -> float:
     return float(np.mean(-10 * np.log10(errors)))
 
 
-def train(data: Path, out: Path, architecture: Architecture, seed: int, *, minutes: float, steps: int) -> float:
+def train(
+    data: Path,
+    out: Path,
+    architecture: Architecture,
+    seed: int,
+    *,
+    minutes: float,
+    steps: int,
+    boxes_file: Path | None = None,
+) -> float:
     """Train, or go on training, and write the weights.
 
     Args:
         data: folder of the development data.
-        out: for the boxes, the checkpoint and the weights.
+        out: for the checkpoint and the weights.
         architecture: how the network enlarges.
         seed: of the weights and of every batch.
         minutes: of training, all runs together.
         steps: at most; whichever ends first.
+        boxes_file: cache of the face boxes; by default one in `out`.
 
     Returns:
         PSNR on the validation portraits in dB.
     """
     out.mkdir(parents=True, exist_ok=True)
-    train_faces, val_faces = (load_portraits(data, split, out / "boxes.json") for split in ("train", "val"))
+    boxes = boxes_file or out / "boxes.json"
+    train_faces, val_faces = (load_portraits(data, split, boxes) for split in ("train", "val"))
     run, checkpoint = new_run(architecture, seed), weights_path(out, architecture, seed).with_suffix(".pt")
     if checkpoint.exists():
         run.restore(torch.load(checkpoint, weights_only=True))
@@ -127,7 +138,7 @@ def train(data: Path, out: Path, architecture: Architecture, seed: int, *, minut
         while (done := max(run.seconds / 60 / minutes, run.step / steps)) < 1:
             loss = advance(run, draw_batch(train_faces, seed, run.step), done)
             run.seconds = time.monotonic() - began
-            progress.update(task, completed=done, loss=loss)
+            progress.update(task, completed=max(run.seconds / 60 / minutes, run.step / steps), loss=loss)
             if run.step % CHECK_EVERY == 0:
                 torch.save(run.state(), checkpoint)
     torch.save(run.state(), checkpoint)

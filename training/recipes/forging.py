@@ -18,6 +18,7 @@ def forging_nets(order: Order) -> Path:
     for architecture in ARCHITECTURES:
         if not weights_path(folder, architecture, NET_SEED).exists():
             steps = SMOKE_STEPS if order.smoke else 10_000
-            quality = train(order.data, folder, architecture, NET_SEED, minutes=MINUTES, steps=steps)
+            boxes = order.shared / "boxes.json"
+            quality = train(order.data, folder, architecture, NET_SEED, minutes=MINUTES, steps=steps, boxes_file=boxes)
             print(f"{architecture}: {quality:.1f} dB on the validation portraits", flush=True)
     return folder

@@ -18,10 +18,10 @@ from training.pairs import ForgedPairs, batches, validation_pairs
 from training.portraits import Portrait, load_portraits
 from training.recipes.fit import Plan, fit
 from training.recipes.forging import forging_nets
-from training.recipes.recipe import Order, Recipe, Trained, write_half
+from training.recipes.recipe import FACES, Order, Recipe, Trained, write_half
 
 VIEW = View(region="face", size=160, fit="squash", margin=0.3, count=16)
-BATCH_PAIRS = 12
+BATCH_PAIRS, SMOKE_PAIRS = 12, 2
 RATES = {"": 3e-4, "head": 1.5e-3}  # AdamW; the head starts from nothing and may run ahead
 DROPOUT = 0.2  # of pooled features, MobileNetV2's own figure
 
@@ -36,6 +36,7 @@ class BlendTask:
         nets: folder of the face autoencoders that forge.
         seed: of every pair.
         workers: forging processes; 0 forges in this one.
+        batch_pairs: pairs of one step.
     """
 
     rates = RATES
@@ -49,15 +50,17 @@ class BlendTask:
         *,
         seed: int,
         workers: int,
+        batch_pairs: int = BATCH_PAIRS,
     ) -> None:
         self.net: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._pairs = ForgedPairs(train, nets, VIEW, seed)
         self._val = validation_pairs(val, nets, VIEW)
         self._workers = workers
+        self._batch_pairs = batch_pairs
 
     def batches(self, first_step: int, steps: int) -> Iterable[Sequence[Tensor]]:
         """`(B, 2, 160, 160, 3)` uint8 RGB, real then forged."""
-        return batches(self._pairs, BATCH_PAIRS, first_step, steps, self._workers)
+        return batches(self._pairs, self._batch_pairs, first_step, steps, self._workers)
 
     def loss(self, net: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         """Cross-entropy of single crops."""
@@ -88,17 +91,29 @@ def logits_of(net: MobileNetV2, crops: NDArray[np.uint8], batch: int = 32) -> ND
     return np.concatenate([net.head(net(to_input(part)))[:, 0].float().cpu().numpy() for part in parts])
 
 
+def starting_net(order: Order) -> MobileNetV2:
+    """With ImageNet weights and a head near nothing; in a smoke run, which has none, with random weights."""
+    if order.smoke:
+        print("smoke: no ImageNet weights here, the network starts from random ones", flush=True)
+        torch.manual_seed(order.seed)
+        net = MobileNetV2()
+    else:
+        net, _, _ = imagenet_net(order.data / FILE)
+    nn.init.normal_(net.head.weight, std=0.01, generator=torch.Generator().manual_seed(order.seed))
+    nn.init.zeros_(net.head.bias)
+    return net
+
+
 def train(order: Order) -> Trained:
     """From ImageNet weights to `out/mobilenet-sbi-v1.safetensors`."""
-    boxes = order.shared / "boxes.json"
     nets = forging_nets(order)
-    start, _, _ = imagenet_net(order.data / FILE)
-    nn.init.normal_(start.head.weight, std=0.01, generator=torch.Generator().manual_seed(order.seed))
-    nn.init.zeros_(start.head.bias)
-    faces, others = (load_portraits(order.data, split, boxes) for split in ("train", "val"))
-    task = BlendTask(start, faces, others, nets, seed=order.seed, workers=order.workers)
+    faces, others = (load_portraits(order.data, split, order.shared / "boxes.json") for split in ("train", "val"))
+    pairs = SMOKE_PAIRS if order.smoke else BATCH_PAIRS
+    task = BlendTask(
+        starting_net(order), faces, others, nets, seed=order.seed, workers=order.workers, batch_pairs=pairs
+    )
     course = fit(task, order.plan, order.out, RECIPE.id)
     return Trained(write_half(task.net, order.out / f"{RECIPE.id}.safetensors"), course)
 
 
-RECIPE = Recipe("mobilenet-sbi-v1", Plan(steps=6000), train)
+RECIPE = Recipe("mobilenet-sbi-v1", Plan(steps=6000), train, needs=(*FACES, str(FILE)))

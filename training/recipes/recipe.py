@@ -9,6 +9,9 @@ from torch import nn
 
 from training.recipes.fit import Course, Plan
 
+FACES = ("faces_real.csv", "faces_real")
+SPEECH = ("speech.csv", "speech_real_read.csv", "speech_real", "speech_real_read")
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -54,11 +57,13 @@ class Recipe:
         id: of the catalogue's row, whose view, labels and options the training follows.
         plan: of a full run.
         train: does it.
+        needs: files and folders of the development data that it reads, relative to it.
     """
 
     id: str
     plan: Plan
     train: Callable[[Order], Trained]
+    needs: tuple[str, ...] = FACES
 
 
 def write_half(net: nn.Module, path: Path) -> Path:
