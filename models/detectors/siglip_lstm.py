@@ -1,5 +1,6 @@
 """SigLIP features of frames, read in order by a bidirectional LSTM: the video detectors V1, V3 and V4 of Drishtiksha.
 
+`training.recipes` trains V1 and V3 with a compact encoder of face crops, from nothing.
 Encoder: Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023; the pooled output of its vision tower.
 V1 and V3 are one network; V4 has heads of two layers. Which it is, and how large, is read from the checkpoint.
 """
@@ -48,7 +49,7 @@ class SiglipLstm(nn.Module):
         self.siglip_backbone = SiglipVisionModel(encoder)
         self.lstm = nn.LSTM(features, hidden, layers, batch_first=True, bidirectional=True)
         self.video_classifier = _head(2 * hidden, inner)
-        self.image_classifier = _head(features, inner)  # in every checkpoint, trained in none; never asked
+        self.image_classifier = _head(features, inner)  # in every checkpoint, trained in none published; never asked
 
     def describe(self, pixels: Tensor) -> Tensor:
         """`(N, 3, H, W)` float32 in [-1, 1] in, `(N, D)` pooled features out."""
@@ -81,14 +82,14 @@ class SiglipLstmDetector:
         self._net = self._device.place(net)
 
     def encode(self, batch: Rows) -> NDArray[np.float32]:
-        """Pooled features of whole frames: `(N, H, W, 3)` uint8 RGB in, `(N, D)` float32 out."""
+        """Pooled features of frames or face crops: `(N, H, W, 3)` uint8 RGB in, `(N, D)` float32 out."""
         return self._device.encode(lambda rows: self._net.describe(to_float(rows, 1 / 255, LEVEL, LEVEL)), batch)
 
     def decide(self, features: NDArray[np.float32], times_s: NDArray[np.float64]) -> ClipScore:
         """Score of one clip: of the whole, and of windows that slide over the same features.
 
         A clip of fewer frames than the view's `count`, or than a window, is prolonged by its last frame, as the
-        published system does. No frame is scored alone: the head that would do it was never trained.
+        published system does. No frame is scored alone: no published checkpoint has that head trained.
 
         Args:
             features: `(T, D)` float32 from `encode`, T at least 1.
