@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.training.speech import spoken
-from training.forgeries.voice import FAMILIES, HELD_OUT, TRAINING_FAMILIES, copy_synthesis, levelled
+from training.forgeries.voice import FAMILIES, HELD_OUT, TRAINING_FAMILIES, copy_synthesis, dispersed, levelled
 from training.forgeries.voice_analysis import mel_filters, stft
 
 VOICE = spoken()
@@ -113,3 +113,16 @@ def test_one_family_is_kept_for_validation() -> None:
 
 def test_levelling_gives_the_root_mean_square_of_the_other() -> None:
     assert levelled(np.array([1, -1], np.float32), np.array([0.5, 0.5], np.float32)).tolist() == [0.5, -0.5]
+
+
+def test_pulses_that_peak_higher_than_the_voice_are_spread_and_keep_their_magnitudes() -> None:
+    pulses = np.zeros(8000, np.float32)
+    pulses[1000::100] = 1
+    spread = dispersed(pulses, VOICE, np.random.default_rng(0))
+    assert np.abs(spread).max() < 0.7
+    kept, before = (np.abs(np.fft.rfft(sound))[1:-5] for sound in (spread, pulses))
+    assert kept == pytest.approx(before, abs=2)
+
+
+def test_a_copy_that_peaks_as_high_as_the_voice_is_left_as_it_is() -> None:
+    assert np.array_equal(dispersed(VOICE, VOICE, np.random.default_rng(0)), VOICE)
