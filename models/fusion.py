@@ -2,7 +2,8 @@
 
 Each detector's logit is calibrated on its own (Platt scaling), then the calibrated logits are averaged with the
 catalogue's weights, face by face; what looks at whole frames counts with every face it shows. Media is as fake as its
-most fake subject: a face, the frame if no face was scored, or the sound.
+most fake subject: a face, the frame if no face was scored, or the sound. A detector whose row says `fused: false` is
+reported in the ensemble and decides nothing there.
 """
 
 import math
@@ -14,7 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detectors.catalogue import ModelRow, VerdictRow
+from models.detectors.catalogue import ENSEMBLE, ModelRow, VerdictRow
 from models.extraction import Extraction
 from models.types import (
     ClipScore,
@@ -54,25 +55,31 @@ class Outcome:
 def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow, model: str) -> Verdict:
     """One verdict from everything that was found out. Pure: the same input gives the same verdict."""
     outcomes = [_without_glimpses(_finite(_missed(outcome, extraction)), extraction) for outcome in outcomes]
-    logits = _fused_logits(outcomes)
+    deciding = [outcome for outcome in outcomes if _decides(outcome, model)]
+    logits = _fused_logits(deciding)
     decider = max(logits, key=lambda subject: logits[subject], default=None)
     p_fake = None if decider is None else sigmoid(logits[decider])
-    timeline = _timeline(outcomes, extraction.media.audio_s)
+    timeline = _timeline(deciding, extraction.media.audio_s)
     return Verdict(
         verdict=_decide(p_fake, bounds),
         p_fake=p_fake,
         confidence=0.0 if p_fake is None else max(p_fake, 1 - p_fake),
         reason=_reason(p_fake, bounds, outcomes, extraction.media.kind),
-        degraded=any(outcome.status in {"failed", "late", "not_installed"} for outcome in outcomes),
-        mode="ensemble" if model == "ensemble" else "single",
+        degraded=any(outcome.status in {"failed", "late", "not_installed"} for outcome in deciding),
+        mode="ensemble" if model == ENSEMBLE else "single",
         model=model,
         media=extraction.media,
-        detectors=tuple(_report(outcome) for outcome in outcomes),
+        detectors=tuple(_report(outcome, decides=_decides(outcome, model)) for outcome in outcomes),
         faces=tuple(_face(track, logits, decider) for track in extraction.tracks),
         timeline=timeline,
         segments=tuple(_segments(timeline, bounds.fake_above)),
         timings=extraction.timings,
     )
+
+
+def _decides(outcome: Outcome, model: str) -> bool:
+    """In the ensemble what is fused does; by its own name every detector does."""
+    return outcome.row.fused or model != ENSEMBLE
 
 
 def sigmoid(logit: float) -> float:
@@ -144,16 +151,27 @@ def _decide(p_fake: float | None, bounds: VerdictRow) -> Label:
 
 def _reason(p_fake: float | None, bounds: VerdictRow, outcomes: Sequence[Outcome], kind: str) -> str:
     if p_fake is None:
-        if all(outcome.status == "not_applicable" for outcome in outcomes):
-            return _nothing_applies(outcomes, kind)
-        missing = ", ".join(f"{o.row.id} {o.status} ({o.why})" for o in outcomes if o.status != "not_applicable")
-        others = sorted({o.why for o in outcomes if o.status == "not_applicable"})
-        return "; ".join([f"no detector answered: {missing}", *others])
+        return _only_reported(outcomes) if any(o.scores for o in outcomes) else _no_score(outcomes, kind)
     if _decide(p_fake, bounds) == "UNDETERMINED":
         return (
             f"score spans the threshold: {p_fake:.2f} lies between {bounds.real_below:.2f} and {bounds.fake_above:.2f}"
         )
     return ""
+
+
+def _only_reported(outcomes: Sequence[Outcome]) -> str:
+    shy = ", ".join(o.row.id for o in outcomes if o.scores)
+    left = [o for o in outcomes if not o.scores]
+    whys = {o.why if o.status == "not_applicable" else f"{o.row.id} {o.status} ({o.why})" for o in left}
+    return "; ".join([f"{shy} only reported: experimental, it decides when it is asked for by name", *sorted(whys)])
+
+
+def _no_score(outcomes: Sequence[Outcome], kind: str) -> str:
+    if all(outcome.status == "not_applicable" for outcome in outcomes):
+        return _nothing_applies(outcomes, kind)
+    missing = ", ".join(f"{o.row.id} {o.status} ({o.why})" for o in outcomes if o.status != "not_applicable")
+    others = sorted({o.why for o in outcomes if o.status == "not_applicable"})
+    return "; ".join([f"no detector answered: {missing}", *others])
 
 
 def _nothing_applies(outcomes: Sequence[Outcome], kind: str) -> str:
@@ -165,7 +183,7 @@ def _nothing_applies(outcomes: Sequence[Outcome], kind: str) -> str:
     return f"no detector that was asked {sense}: `unmask models list` shows those that do"
 
 
-def _report(outcome: Outcome) -> DetectorReport:
+def _report(outcome: Outcome, *, decides: bool) -> DetectorReport:
     logits = [calibrated(outcome.row, score.logit) for score in outcome.scores]
     return DetectorReport(
         id=outcome.row.id,
@@ -173,7 +191,7 @@ def _report(outcome: Outcome) -> DetectorReport:
         status=outcome.status,
         why=outcome.why,
         p_fake=sigmoid(max(logits)) if logits else None,
-        weight=outcome.row.weight,
+        weight=outcome.row.weight if decides else 0.0,
         device=outcome.device,
         gpu_memory_bytes=outcome.gpu_memory_bytes,
         region=outcome.row.view.region,

@@ -129,9 +129,10 @@ class AssetRow(_Strict):
 
 
 class ModelRow(AssetRow):
-    """One detector."""
+    """One detector. What is not `fused` is reported in the ensemble with weight 0; asked for by name, it decides."""
 
     enabled: bool = True
+    fused: bool = True
     view: ViewRow
     labels: tuple[Class, ...] = ()
     options: dict[str, Any] = {}

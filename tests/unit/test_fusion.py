@@ -199,3 +199,32 @@ def test_curves_with_different_times_are_fused_between_their_points_and_alone_be
 def test_sigmoid_is_finite_and_symmetric(logit: float) -> None:
     assert math.isfinite(sigmoid(logit))
     assert sigmoid(logit) == pytest.approx(1 - sigmoid(-logit))
+
+
+def unfused(region: Region = "audio") -> ModelRow:
+    return of(region, "shy").model_copy(update={"fused": False})
+
+
+def test_what_is_not_fused_is_reported_with_weight_0_and_decides_nothing_in_the_ensemble() -> None:
+    found = fuse(extraction(16), [ok({0: -2.0}), ok({None: 5.0}, unfused())], BOUNDS, "ensemble")
+    assert found.verdict == "REAL"
+    assert [d.weight for d in found.detectors] == [1.0, 0.0]
+    assert found.detectors[1].p_fake == pytest.approx(sigmoid(5.0))
+    assert {point.region for point in found.timeline} == {"face"}
+
+
+def test_what_is_not_fused_decides_when_it_is_asked_for_by_name() -> None:
+    found = fuse(extraction(16), [ok({None: 5.0}, unfused())], BOUNDS, "shy")
+    assert (found.verdict, found.detectors[0].weight) == ("FAKE", 1.0)
+
+
+def test_where_only_what_is_not_fused_has_a_score_the_reason_names_it_and_why_the_others_have_none() -> None:
+    outcomes = [Outcome(of("face"), "not_applicable", why="no face"), ok({None: 5.0}, unfused())]
+    found = fuse(extraction(), outcomes, BOUNDS, "ensemble")
+    assert (found.verdict, found.p_fake) == ("UNDETERMINED", None)
+    assert found.reason == "shy only reported: experimental, it decides when it is asked for by name; no face"
+
+
+def test_a_failure_of_what_is_not_fused_does_not_degrade_the_ensemble() -> None:
+    found = fuse(extraction(16), [ok({0: 2.0}), Outcome(unfused(), "failed", why="x")], BOUNDS, "ensemble")
+    assert not found.degraded
