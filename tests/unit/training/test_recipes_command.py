@@ -12,6 +12,7 @@ from training.recipes.fit import CURVES, HISTORY, Course, Look, Plan
 from training.recipes.recipe import Order, Recipe, Trained
 from training.recipes.registry import known, recipe
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "training.md"
 ORDERS: list[Order] = []
 
 
@@ -54,6 +55,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize("name", known())
 def test_every_recipe_is_found_by_the_id_it_bears(name: str) -> None:
     assert recipe(name).id == name
+
+
+@pytest.mark.parametrize("name", known())
+def test_every_recipe_is_in_the_document(name: str) -> None:
+    assert f"`{name}`" in DOCUMENT.read_text("utf-8")
 
 
 def test_an_unknown_recipe_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
