@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.text import Text
 
 from models.detectors.catalogue import ENSEMBLE
 from models.errors import UnmaskError
+from models.types import Kind
 from serve_app.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from training.evaluation.calibrate import Target, calibrate
 from training.evaluation.errors import EvaluationError
@@ -25,7 +26,7 @@ from training.evaluation.listing import listed
 from training.evaluation.provenance import provenance
 from training.evaluation.records import Record
 from training.evaluation.report import html
-from training.evaluation.run import Run, records_of
+from training.evaluation.run import Run, earlier, records_of
 from training.evaluation.scoring import Analyst, settings_for
 from training.evaluation.summary import summarise
 from training.evaluation.tables import show
@@ -50,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    analyst, records = _records(args, robustness=args.robustness)
+    analyst, records = _records(args)
     facts = provenance(analyst.catalogue, args.model, args.manifest, args.split, args.command)
     with err.status("Computing ...") as status:
         summary = summarise(records, analyst.catalogue.verdict, lambda what: status.update(f"{what} ..."))
-        content = json.dumps(_plain({"provenance": asdict(facts), **asdict(summary)}), indent=1)
+        content = json.dumps(plain({"provenance": asdict(facts), **asdict(summary)}), indent=1)
         folder = _folder(args)
         (folder / "summary.json").write_text(content + "\n", "utf-8")
         (folder / "report.html").write_text(html(summary, records, facts), "utf-8")
@@ -65,16 +66,18 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     analyst, records = _records(args)
-    path = settings_for(args.model).catalogue if args.write else None
+    path = settings_for(args.model, args.catalogue).catalogue if args.write else None
     calibrate(records, analyst.catalogue, Target(path, args.name or args.manifest.stem, args.split), out)
     return EXIT_FAILED if any(record.error for record in records) else 0
 
 
-def _records(args: argparse.Namespace, *, robustness: bool = False) -> tuple[Analyst, list[Record]]:
-    items = listed(args.manifest, args.split)
-    run = Run(args.model, _folder(args), args.workers, robustness)
+def _records(args: argparse.Namespace) -> tuple[Analyst, list[Record]]:
+    items = listed(args.manifest, args.split, args.kind)
     with err.status("Loading ..."):
-        analyst = Analyst(args.model)
+        analyst = Analyst(args.model, args.catalogue)
+    if args.results:
+        return analyst, earlier(items, args.results, analyst)
+    run = Run(_folder(args), args.workers, args.robustness, args.robustness_groups)
     return analyst, records_of(items, run, analyst, err)
 
 
@@ -88,12 +91,12 @@ def _folder(args: argparse.Namespace) -> Path:
     return folder
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """For JSON, which has no NaN: None."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -103,9 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="figures, robustness and a report")
     _shared(evaluate, _evaluate)
     evaluate.add_argument("--robustness", action="store_true", help="also at five strengths of each degradation")
+    evaluate.add_argument(
+        "--robustness-groups", type=int, default=0, help="degrade only items of so many groups of each kind of media"
+    )
     fit = commands.add_parser("calibrate", help="fit calibration and fusion weights")
     _shared(fit, _calibrate)
     fit.add_argument("--write", action="store_true", help="write them into the catalogue")
+    fit.set_defaults(robustness=False, robustness_groups=0)
     fit.add_argument("--name", default="", help="what the data is called in the catalogue; by default the manifest's")
     return parser
 
@@ -114,6 +121,11 @@ def _shared(parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace],
     parser.add_argument("manifest", type=Path, help="CSV: path,label and optionally group,split,source,manipulation")
     parser.add_argument("--model", default=ENSEMBLE, help="a detector's id; by default the ensemble that is served")
     parser.add_argument("--split", default="", help="only this split; by default all items")
+    parser.add_argument("--kind", action="append", default=[], choices=get_args(Kind), help="only media of this kind")
+    parser.add_argument("--catalogue", type=Path, help="another catalogue than the settings name")
+    parser.add_argument(
+        "--from", dest="results", type=Path, help="folder of an earlier run: its logits, calibrated and fused anew"
+    )
     parser.add_argument("--out", type=Path, help=f"folder of the results; by default one in {RUNS}")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.set_defaults(act=act)

@@ -1,7 +1,7 @@
 """Calibration and fusion weights from records: fitted, measured before and after, written into the catalogue."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from training.evaluation.errors import EvaluationError
 from training.evaluation.fit import Platt, fit_platt, fit_weights, folds, fused, sigmoid
 from training.evaluation.metrics import SMALLEST, Bools, Figure, Floats, area, calibration_error, figures
 from training.evaluation.records import Record
+from training.evaluation.summary import NOTHING
 from training.evaluation.words import figure
 
 SEED = 20261121
@@ -65,7 +66,10 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One detector, or the ensemble, before and after: areas of clips and calibration errors, of `count` items."""
+    """One detector, or the ensemble, before and after: areas of clips and calibration errors, of `count` items.
+
+    `lead` is the ensemble's area after less this one's, on the same resamples; nothing of the ensemble itself.
+    """
 
     name: str
     count: int
@@ -73,6 +77,7 @@ class Line:
     auc_after: Figure
     ece_before: float
     ece_after: float
+    lead: Figure = NOTHING
 
 
 def calibrate(records: Sequence[Record], catalogue: Catalogue, how: "Target", console: Console) -> None:
@@ -123,7 +128,7 @@ def fit(data: Data) -> Fit:
     for d in range(len(data.rows)):
         known = ~np.isnan(data.logits[:, d])
         platts.append(fit_platt(data.fake[known], data.logits[known, d]))
-    found = Fit(platts, np.ones(len(platts)))
+    found = Fit(platts, np.array([1.0 if row.fused else row.weight for row in data.rows]))
     calibrated = found.calibrated(data)
     for family in _families(data.rows):
         useful = [d for d in family if platts[d].informative]
@@ -145,10 +150,14 @@ def lines(data: Data, found: Fit) -> list[Line]:
     """Every detector and the ensemble, before and after. After is of items that the fit did not see, fold by fold."""
     before, unseen = as_served(data), _out_of_fold(data, found)
     alone = zip(data.rows, before.calibrated(data).T, unseen(Fit.calibrated).T, strict=True)
-    compared = [_line(row.id, data, *logits) for row, *logits in alone]
-    if len(data.rows) > 1:
-        compared.append(_line("ensemble", data, before.ensemble(data), unseen(Fit.ensemble)))
-    return compared
+    if sum(row.fused for row in data.rows) < 2:  # noqa: PLR2004 - no ensemble to speak of
+        return [_line(row.id, data, *logits) for row, *logits in alone]
+    together = unseen(Fit.ensemble)
+    compared = [
+        replace(_line(row.id, data, own, after), lead=_lead(data, together, after) if row.fused else NOTHING)
+        for row, own, after in alone
+    ]
+    return [*compared, _line("ensemble", data, before.ensemble(data), together)]
 
 
 def changes(data: Data, found: Fit, how: Target) -> list[Change]:
@@ -177,6 +186,15 @@ def _line(name: str, data: Data, before: Floats, after: Floats) -> Line:
         calibration_error(fake, sigmoid(before[known])),
         calibration_error(fake, sigmoid(after[known])),
     )
+
+
+def _lead(data: Data, together: Floats, alone: Floats) -> Figure:
+    """By how much the ensemble's area exceeds that of one detector, on what that one scored."""
+    known = ~np.isnan(alone)
+    fake, ours, theirs = data.fake[known], together[known], alone[known]
+    rng = np.random.default_rng(SEED)
+    groups = data.groups[known].tolist()
+    return figures(lambda at: [area(fake[at], ours[at]) - area(fake[at], theirs[at])], groups, rng)[0]
 
 
 def _out_of_fold(data: Data, whole: Fit) -> Callable[[Callable[[Fit, Data], Floats]], Floats]:
@@ -229,9 +247,9 @@ def notes(data: Data, found: Fit, compared: Sequence[Line]) -> list[str]:
     if groups < SMALLEST:
         said.append(f"There are only {groups} groups: the intervals are wide, and the fit may be of these few alone.")
     if compared[-1].name == "ensemble":
-        best = max(compared[:-1], key=lambda line: line.auc_after.value)
-        worse = compared[-1].auc_after.value < best.auc_after.value
-        said.append(f"The ensemble is {'WORSE than' if worse else 'not worse than'} its best member, {best.name}.")
+        best = min((line for line in compared[:-1] if line.lead is not NOTHING), key=lambda line: line.lead.value)
+        how = "WORSE than" if best.lead.value < 0 else "not worse than"
+        said.append(f"The ensemble is {how} its best member, {best.name}: a difference in AUC of {figure(best.lead)}.")
     return said
 
 
@@ -241,8 +259,8 @@ def _auc(fake: Bools, score: Floats, groups: NDArray[np.str_]) -> Figure:
 
 def _families(rows: Sequence[ModelRow]) -> list[list[int]]:
     """Detectors that the router fuses with each other: those that look, and those that listen."""
-    listens = [row.view.region == "audio" for row in rows]
-    return [of for side in (False, True) if (of := [d for d, heard in enumerate(listens) if heard == side])]
+    listens = {d: row.view.region == "audio" for d, row in enumerate(rows) if row.fused}
+    return [of for side in (False, True) if (of := [d for d, heard in listens.items() if heard == side])]
 
 
 def _enough(fake: Bools, logits: Floats) -> bool:

@@ -1,6 +1,7 @@
 """The labelled files that are evaluated: a CSV manifest, or one split of it."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,13 @@ class Listed:
         return self.item.groups[0]
 
 
-def listed(path: Path, split: str = "") -> list[Listed]:
+def listed(path: Path, split: str = "", kinds: Collection[str] = ()) -> list[Listed]:
     """The items of a manifest.
 
     Args:
         path: the CSV; `training.datasets.manifest` says what is in it.
         split: only the items of this split; empty for all.
+        kinds: only media of these kinds; none for all.
 
     Raises:
         DatasetError: the manifest is wrong; each line is named.
@@ -37,9 +39,9 @@ def listed(path: Path, split: str = "") -> list[Listed]:
         every = Manifest(manifest(path)).items
     except OSError as error:
         raise EvaluationError(f"{path} cannot be read: {error.strerror}.") from error
-    chosen = [item for item in every if split in {"", item.split}]
+    chosen = [item for item in every if split in {"", item.split} and (not kinds or item.kind in kinds)]
     labels = Counter(item.label for item in chosen)
-    where = f"{path}, split {split}" if split else str(path)
+    where = ", ".join([str(path), *([f"split {split}"] if split else []), *kinds])
     if not chosen:
         splits = sorted({item.split for item in every if item.split})
         raise EvaluationError(f"{where} has no items.", f"Its splits: {', '.join(splits) or 'none'}.")

@@ -16,12 +16,18 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class DetectorScore:
-    """One detector's answer for one item: `p_fake` and the logit before calibration, both of its most fake subject."""
+    """One detector's answer for one item: `p_fake` and the logit before calibration, both of its most fake subject.
+
+    `basis` is what the logit rests on, which does not change with calibration; `weight` is its share in the verdict, 0
+    if it is only reported.
+    """
 
     id: str
     status: str
     p_fake: float | None = None
     logit: float | None = None
+    basis: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

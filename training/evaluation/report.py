@@ -88,9 +88,11 @@ def _baselines(summary: Summary) -> list[str]:
 
 
 def _detectors(summary: Summary) -> list[str]:
-    rows = [(d.id, str(d.scored), figure(d.auc), number(d.ece), tally(d.status)) for d in summary.detectors]
-    header = ("detector alone", "items scored", "AUC of clips", "calibration error", "what became of it")
-    return ["<h2>Detectors</h2>", _table(header, rows)]
+    rows = [
+        (d.id, str(d.scored), figure(d.auc), figure(d.lead), number(d.ece), tally(d.status)) for d in summary.detectors
+    ]
+    header = ("detector alone", "items scored", "AUC of clips", "ensemble's lead on these", "calibration error")
+    return ["<h2>Detectors</h2>", _table((*header, "what became of it"), rows)]
 
 
 def _parts(summary: Summary) -> list[str]:
@@ -103,16 +105,17 @@ def _parts(summary: Summary) -> list[str]:
             figure(part.auc),
             "-" if part.baseline is None else f"{part.baseline.name} {figure(part.baseline.auc)}",
             "-" if part.baseline is None else "yes" if part.baseline.beaten else "NO",
-            number(part.false_alarm),
-            number(part.miss),
+            *(figure(share) for share in (part.false_alarm, part.detected, part.miss, part.abstained)),
         )
         for part in summary.parts
     ]
     header = ("part", "real", "fake", "groups", "AUC of clips", "closest trivial measure", "beaten clearly")
     return [
         "<h2>Sources and manipulations</h2>",
-        "<p>Each manipulation against all reals; a source with one class only against all of the other.</p>",
-        _table((*header, "reals called FAKE", "fakes called REAL"), rows),
+        _said(
+            "Each manipulation against all reals, a source with one class only against all of the other, of its kinds."
+        ),
+        _table((*header, "reals called FAKE", "fakes called FAKE", "fakes called REAL", "UNDETERMINED"), rows),
     ]
 
 

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import torch
@@ -32,6 +33,7 @@ from training.evaluation.records import DetectorScore, Record, blank
 
 SCORING = ("degrade", "measures", "scoring")
 """The modules of this package that records depend on; reports may change without scoring anew."""
+LOGIT_KEYS = {"id", "architecture", "view", "labels", "options"}
 DIGITS = 6  # of the scores of frames: there are many of them
 LARGEST_P = 1 - 2.0**-53  # the largest double below 1
 
@@ -48,11 +50,13 @@ class Task:
 class Analyst:
     """The service's pipeline with the service's settings, for a detector of the catalogue or the served ensemble."""
 
-    def __init__(self, model: str) -> None:
-        settings = settings_for(model)
+    def __init__(self, model: str, catalogue: Path | None = None) -> None:
+        settings = settings_for(model, catalogue)
         self.catalogue = settings.read_catalogue()
         self.basis = basis_of(settings, self.catalogue, model)
-        self._model, self._limits = model, settings.limits()
+        self.bases = logit_bases(settings, self.catalogue)
+        self.model, self.made_from = model, (model, catalogue)
+        self._limits = settings.limits()
         tools = settings.face_tools(self.catalogue)
         self._pipeline = Pipeline(self.catalogue, self._limits, precision=settings.precision, tools=tools)
 
@@ -79,20 +83,25 @@ class Analyst:
     def _found(self, task: Task, empty: Record) -> Record:
         path = task.of.item.path
         if not task.how:
-            found = filled(empty, self._pipeline.analyze(path, self._model), self.catalogue)
+            found = self._filled(empty, path)
             return replace(found, measures=measure(path, self._limits))
         with tempfile.TemporaryDirectory(prefix="unmask-evaluate-") as folder:
             try:
                 worse = degraded(path, task.kind, variant(task.kind, task.how), Path(folder))
             except av.FFmpegError as error:
                 return replace(empty, error="cannot_degrade", detail=str(error))
-            return filled(empty, self._pipeline.analyze(worse, self._model), self.catalogue)
+            return self._filled(empty, worse)
+
+    def _filled(self, empty: Record, path: Path) -> Record:
+        found = filled(empty, self._pipeline.analyze(path, self.model), self.catalogue)
+        based = (replace(score, basis=self.bases[score.id]) for score in found.detectors)
+        return replace(found, detectors=tuple(based))
 
 
-def settings_for(model: str) -> Settings:
-    """The service's settings; a single detector is served whether the catalogue enables it or not."""
-    settings = read_settings()
-    return settings if model == ENSEMBLE else settings.model_copy(update={"models": model})
+def settings_for(model: str, catalogue: Path | None = None) -> Settings:
+    """The service's settings, perhaps with another catalogue; a single detector is served, enabled or not."""
+    update = {} if catalogue is None else {"catalogue": catalogue}
+    return read_settings().model_copy(update=update if model == ENSEMBLE else {**update, "models": model})
 
 
 def basis_of(settings: Settings, catalogue: Catalogue, model: str) -> str:
@@ -101,15 +110,36 @@ def basis_of(settings: Settings, catalogue: Catalogue, model: str) -> str:
     The served rows, which of them are installed, the bounds, what else of the settings bears on scores, and the source
     code of `models` and of this package.
     """
-    sources = [*sorted((ROOT / "models").rglob("*.py")), *(Path(__file__).with_name(f"{name}.py") for name in SCORING)]
     content = {
         "model": model,
         "rows": [row.model_dump(mode="json") for row in catalogue.rows],
         "installed": [catalogue.store.is_installed(row) for row in catalogue.rows],
         "verdict": catalogue.verdict.model_dump(),
+        **_surroundings(settings),
+    }
+    return _hash(content)
+
+
+def logit_bases(settings: Settings, catalogue: Catalogue) -> dict[str, str]:
+    """What each served detector's logits rest on, by id: as `basis_of`, but for what only weighs and judges them."""
+    around = _surroundings(settings)
+    bases = {}
+    for row in catalogue.rows:
+        files = catalogue.store.files(row) if catalogue.store.is_installed(row) else {}
+        hashes = {name: hash_of(path) for name, path in files.items()}
+        bases[row.id] = _hash({"row": row.model_dump(mode="json", include=LOGIT_KEYS), "files": hashes, **around})
+    return bases
+
+
+def _surroundings(settings: Settings) -> dict[str, Any]:
+    sources = [*sorted((ROOT / "models").rglob("*.py")), *(Path(__file__).with_name(f"{name}.py") for name in SCORING)]
+    return {
         "settings": [settings.precision, settings.face_finder, settings.landmarks, asdict(settings.limits())],
         "code": [hash_of(file) for file in sources],
     }
+
+
+def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -138,7 +168,7 @@ def filled(empty: Record, verdict: Verdict, catalogue: Catalogue) -> Record:
 
 def _score(report: DetectorReport, row: ModelRow) -> DetectorScore:
     logit = None if report.p_fake is None else raw_logit(report.p_fake, row)
-    return DetectorScore(report.id, report.status, report.p_fake, logit)
+    return DetectorScore(report.id, report.status, report.p_fake, logit, weight=report.weight)
 
 
 def raw_logit(p_fake: float, row: ModelRow) -> float:
@@ -150,13 +180,12 @@ def raw_logit(p_fake: float, row: ModelRow) -> float:
     return (math.log(p_fake) - math.log1p(-p_fake) - row.calibration.bias) / row.calibration.scale
 
 
-def scored(tasks: Sequence[Task], model: str, analyst: Analyst, workers: int) -> Iterator[Record]:
+def scored(tasks: Sequence[Task], analyst: Analyst, workers: int) -> Iterator[Record]:
     """Records of the tasks as they are done, in any order.
 
     Args:
         tasks: what to do.
-        model: a detector's id, or `ensemble`.
-        analyst: of this process; does the work if there is one worker.
+        analyst: of this process; does the work if there is one worker, else others like it do.
         workers: processes.
 
     Raises:
@@ -166,7 +195,7 @@ def scored(tasks: Sequence[Task], model: str, analyst: Analyst, workers: int) ->
     if workers <= 1 or not tasks:
         yield from map(analyst.record, tasks)
         return
-    with _pool(model, workers) as pool:
+    with _pool(analyst.made_from, workers) as pool:
         try:
             for future in as_completed([pool.submit(_record, task) for task in tasks]):
                 yield future.result()
@@ -175,11 +204,11 @@ def scored(tasks: Sequence[Task], model: str, analyst: Analyst, workers: int) ->
 
 
 @contextmanager
-def _pool(model: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(made_from: tuple[str, Path | None], workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that are told of no more work once anything goes wrong here. Not forked: torch has threads."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(model, threads))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(*made_from, threads))
     try:
         yield pool
     finally:
@@ -189,10 +218,10 @@ def _pool(model: str, workers: int) -> Iterator[ProcessPoolExecutor]:
 _own: list[Analyst] = []  # of a worker process
 
 
-def _start(model: str, threads: int) -> None:
+def _start(model: str, catalogue: Path | None, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run in the first process, which ends this one
     torch.set_num_threads(threads)
-    _own.append(Analyst(model))
+    _own.append(Analyst(model, catalogue))
 
 
 def _record(task: Task) -> Record:

@@ -61,13 +61,18 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class DetectorLine:
-    """One detector alone: its clips by its own calibrated score."""
+    """One detector alone: its clips by its own calibrated score.
+
+    `lead` is the ensemble's area less this one's, of the items that both scored; nothing where it is alone or only
+    reported.
+    """
 
     id: str
     scored: int
     auc: Figure
     ece: float
     status: dict[str, int]
+    lead: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,14 @@ class Part:
     Attributes:
         what: `source` or `manipulation`.
         name: which.
-        against: what it is compared with, where it has only one class itself.
+        against: what it is compared with, of the same kinds of media, where it has only one class itself.
         real, fake, groups: items with a score that the area is of.
         auc: of clips.
         baseline: the trivial measure that comes closest; None where there is no area.
         false_alarm: share of its own reals called FAKE.
         miss: share of its own fakes called REAL.
+        detected: share of its own fakes called FAKE.
+        abstained: share of its own items UNDETERMINED.
     """
 
     what: str
@@ -93,8 +100,10 @@ class Part:
     groups: int
     auc: Figure
     baseline: Baseline | None
-    false_alarm: float
-    miss: float
+    false_alarm: Figure
+    miss: Figure
+    detected: Figure
+    abstained: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +247,12 @@ def parts(plain: Sequence[Record]) -> list[Part]:
 
 
 def robustness(records: Sequence[Record]) -> list[Point]:
-    """A point per kind of media, degradation and strength, with the undegraded items as strength 0; none if not run."""
+    """A point per kind of media, degradation and strength; strength 0 is the same items as they are."""
     kinds = sorted({record.kind for record in records if record.variant and record.kind})
     found = []
     for kind in kinds:
-        plain = [record for record in records if not record.variant and record.kind == kind]
-        names = {record.name for record in plain}
+        names = {record.name for record in records if record.variant and record.kind == kind}
+        plain = [record for record in records if not record.variant and record.name in names]
         for name in dict.fromkeys(how.name for how in variants(kind)):
             found.append(_point(kind, name, 0, None, plain))
             for how in (how for how in variants(kind) if how.name == name):
@@ -277,11 +286,12 @@ def _point(kind: str, name: str, strength: int, value: float | None, records: Se
 def _part(what: str, name: str, plain: Sequence[Record], own: Sequence[Record]) -> Part:
     labels = {record.fake for record in own}
     missing = next(iter({True, False} - labels), None)
-    others = [record for record in plain if record.fake == missing]
+    kinds = {record.kind for record in own}
+    others = [record for record in plain if record.fake == missing and record.kind in kinds]
     scored = [record for record in (*own, *others) if record.p_fake is not None]
     table, fakes = columns(scored), sum(record.fake for record in scored)
     comparable = 0 < fakes < len(scored)
-    verdicts = columns([record for record in own if not record.error])
+    share = shares(own)
     return Part(
         what=what,
         name=name,
@@ -291,19 +301,31 @@ def _part(what: str, name: str, plain: Sequence[Record], own: Sequence[Record]) 
         groups=len(set(table.groups)),
         auc=_only(lambda at: area(table.fake[at], table.p_fake[at]), table.groups),
         baseline=against_trivial(scored, _rng(), PART_RESAMPLES)[0] if comparable else None,
-        false_alarm=mean(verdicts.verdict[~verdicts.fake] == "FAKE"),
-        miss=mean(verdicts.verdict[verdicts.fake] == "REAL"),
+        false_alarm=share["false_alarm"],
+        miss=share["miss"],
+        detected=share["detected"],
+        abstained=share["abstained"],
     )
 
 
 def _detector_line(plain: Sequence[Record], name: str) -> DetectorLine:
     found = [(record, score) for record in plain for score in record.detectors if score.id == name]
     scored = [(record, score.p_fake) for record, score in found if score.p_fake is not None]
-    fake = np.array([record.fake for record, _ in scored], bool)
-    p_fake = np.array([p for _, p in scored], np.float64)
-    auc = _only(lambda at: area(fake[at], p_fake[at]), [record.group for record, _ in scored])
+    table = columns([record for record, _ in scored])
+    alone = np.array([p for _, p in scored], np.float64)
+    auc = _only(lambda at: area(table.fake[at], alone[at]), table.groups)
     status = dict(Counter(score.status for _, score in found).most_common())
-    return DetectorLine(name, len(scored), auc, calibration_error(fake, p_fake), status)
+    members = {score.id for record in plain for score in record.detectors if score.weight}
+    lead = _lead(table, alone) if name in members and len(members) > 1 else NOTHING
+    return DetectorLine(name, len(scored), auc, calibration_error(table.fake, alone), status, lead)
+
+
+def _lead(table: Columns, alone: Floats) -> Figure:
+    """The ensemble's area less that of one detector's scores `(N,)`, on the same resamples."""
+    return _only(
+        lambda at: area(table.fake[at], table.p_fake[at]) - area(table.fake[at], alone[at]),
+        table.groups,
+    )
 
 
 def _detectors(plain: Iterable[Record]) -> list[str]:

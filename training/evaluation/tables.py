@@ -35,9 +35,9 @@ def _baselines(summary: Summary) -> Table:
 
 
 def _detectors(summary: Summary) -> Table:
-    table = Table("detector alone", "scored", "AUC of clips", "calibration error")
+    table = Table("detector alone", "scored", "AUC of clips", "ensemble's lead", "calibration error")
     for line in summary.detectors:
-        table.add_row(line.id, str(line.scored), figure(line.auc), number(line.ece))
+        table.add_row(line.id, str(line.scored), figure(line.auc), figure(line.lead), number(line.ece))
     return table
 
 
@@ -49,7 +49,8 @@ def _parts(summary: Summary) -> Table:
         closest = "-" if part.baseline is None else f"{part.baseline.name} {part.baseline.auc.value:.3f}"
         name = f"{part.what} {part.name}" + (f", against {part.against}" if part.against else "")
         counts = str(part.real), str(part.fake)
-        table.add_row(name, *counts, figure(part.auc), closest, number(part.false_alarm), number(part.miss))
+        shares = figure(part.false_alarm, 2), figure(part.miss, 2)
+        table.add_row(name, *counts, figure(part.auc), closest, *shares)
     return table
 
 

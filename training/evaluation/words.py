@@ -71,10 +71,17 @@ def _members(summary: Summary) -> list[str]:
     """Whether an ensemble is worth its members."""
     if len(summary.detectors) < 2:  # noqa: PLR2004
         return []
-    best = max(summary.detectors, key=lambda line: -1 if math.isnan(line.auc.value) else line.auc.value)
-    own = summary.figures["auc"].value
-    how = "not worse than" if own >= best.auc.value else "WORSE than"
-    return [f"The ensemble (AUC {own:.3f}) is {how} its best member, {best.id} ({best.auc.value:.3f})."]
+    known = [line for line in summary.detectors if not math.isnan(line.lead.value)]
+    if not known:
+        return []
+    best = min(known, key=lambda line: line.lead.value)
+    how = "not worse than" if best.lead.value >= 0 else "WORSE than"
+    surely = "" if best.lead.value >= 0 or best.lead.high < 0 else ", though not surely"
+    aucs = f"its AUC is {best.auc.value + best.lead.value:.3f} to {best.auc.value:.3f}"
+    said = (
+        f"The ensemble is {how} its best member{surely}: on the {of_items(best.scored)} that {best.id} scored, {aucs}"
+    )
+    return [f"{said}; the difference is {figure(best.lead)}."]
 
 
 def of_items(count: int) -> str:

@@ -58,6 +58,14 @@ def test_what_listens_is_not_weighed_against_what_looks() -> None:
     assert fit(data_of(records, rows(IDS[0], IDS[2]))).weights.tolist() == [1.0, 1.0]
 
 
+def test_what_is_only_reported_is_calibrated_and_has_no_part_in_the_ensemble() -> None:
+    one, other = rows(*IDS[:2])
+    shy = other.model_copy(update={"fused": False})
+    data = data_of(with_second(recorded(50), 1.0), (one, shy))
+    assert [line.name for line in lines(data, fit(data))] == list(IDS[:2])
+    assert np.array_equal(fit(data).ensemble(data), fit(data).calibrated(data)[:, 0])
+
+
 def test_a_detector_with_too_few_scores_is_left_alone() -> None:
     assert [row.id for row in data_of(recorded(20), rows(*IDS[:2])).rows] == [IDS[0]]
 

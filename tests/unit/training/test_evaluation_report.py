@@ -7,6 +7,7 @@ from models.detectors.catalogue import VerdictRow
 from tests.unit.training.recorded import recorded
 from training.evaluation.errors import EvaluationError
 from training.evaluation.provenance import Provenance, RowFacts
+from training.evaluation.records import Record
 from training.evaluation.report import html
 from training.evaluation.summary import Summary, summarise
 from training.evaluation.words import figure, notes, worst
@@ -67,6 +68,37 @@ def test_each_manipulation_is_measured_against_all_reals(fair: Summary) -> None:
     swap = next(part for part in fair.parts if part.what == "manipulation")
     assert (swap.name, swap.against, swap.real, swap.fake) == ("swap", "all reals", 60, 60)
     assert swap.auc.value == pytest.approx(fair.figures["auc"].value)
+
+
+def test_a_manipulation_is_not_measured_against_reals_of_other_media() -> None:
+    sound = [replace(r, name=f"s{r.name}", group=f"s{r.group}", kind="audio", manipulation="") for r in recorded(10)]
+    swap = next(p for p in summarise(recorded(10) + sound, BOUNDS).parts if p.name == "swap")
+    assert (swap.real, swap.fake) == (10, 10)
+
+
+@pytest.mark.parametrize(("better", "said"), [(0.0, "not worse than"), (2.0, "WORSE than")])
+def test_an_ensemble_is_compared_with_its_best_member_on_the_same_items(better: float, said: str) -> None:
+    def of_two(record: Record) -> Record:
+        own = record.detectors[0]
+        p_fake = min(max((own.p_fake or 0) + better * (record.fake - 0.5) / 4, 0), 1)
+        return replace(record, detectors=(own, replace(own, id="other", p_fake=p_fake)))
+
+    summary = summarise([of_two(record) for record in recorded(30)], BOUNDS)
+    line = next(note for note in notes(summary) if "its best member" in note)
+    assert said in line
+    assert "on the 60 items" in line
+    assert figure(max(summary.detectors, key=lambda d: d.auc.value).lead) in line
+
+
+def test_a_detector_alone_is_compared_with_no_member(fair: Summary) -> None:
+    assert not any("member" in line for line in notes(fair))
+
+
+def test_strength_0_is_of_the_items_that_were_degraded() -> None:
+    records = recorded(10)
+    worse = [replace(record, variant="noise 1") for record in records[:8]]
+    point = next(p for p in summarise(records + worse, BOUNDS).robustness if (p.name, p.strength) == ("noise", 0))
+    assert point.real + point.fake == 8
 
 
 def test_few_groups_are_said_to_give_wide_intervals() -> None:

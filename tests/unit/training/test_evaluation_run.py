@@ -2,20 +2,24 @@
 
 import io
 import json
+from collections import Counter
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from models.detectors.catalogue import read_catalogue
+from models.detectors.catalogue import CalibrationRow, read_catalogue
 from models.detectors.store import ROOT
 from serve_app.cli import app
+from tests.unit.training.recorded import recorded
 from training.evaluation.__main__ import main
 from training.evaluation.errors import EvaluationError
 from training.evaluation.listing import Listed, listed
 from training.evaluation.records import read_records
-from training.evaluation.run import Run, records_of
+from training.evaluation.run import Run, drawn_groups, earlier, records_of
 from training.evaluation.scoring import Analyst, raw_logit
 
 MODEL = "mobilenet-sbi-v1"
@@ -40,12 +44,12 @@ def manifest(tmp_path: Path) -> Path:
 def made(items: list[Listed], folder: Path, analyst: Analyst) -> list[str]:
     """The lines of results after a run."""
     folder.mkdir(exist_ok=True)
-    records_of(items, Run(MODEL, folder), analyst, Console(file=io.StringIO()))
+    records_of(items, Run(folder), analyst, Console(file=io.StringIO()))
     return (folder / "results.jsonl").read_text("utf-8").splitlines()
 
 
 def test_a_record_has_scores_facts_and_the_raw_logit(manifest: Path, tmp_path: Path, analyst: Analyst) -> None:
-    record = records_of(listed(manifest, "test"), Run(MODEL, tmp_path), analyst, Console(file=io.StringIO()))[1]
+    record = records_of(listed(manifest, "test"), Run(tmp_path), analyst, Console(file=io.StringIO()))[1]
     assert (record.name, record.fake, record.group, record.verdict) == ("b.mp4", True, "q", "FAKE")
     assert record.frames == len(record.frame_p_fake) == 16
     assert record.measures is not None
@@ -122,9 +126,46 @@ def test_several_processes_find_what_one_finds(manifest: Path, tmp_path: Path, a
     found = []
     for workers in (1, 2):
         (tmp_path / str(workers)).mkdir()
-        run = Run(MODEL, tmp_path / str(workers), workers)
+        run = Run(tmp_path / str(workers), workers)
         found.append(records_of(listed(manifest, "test"), run, analyst, Console(file=io.StringIO())))
     assert [r.p_fake for r in found[0]] == pytest.approx([r.p_fake for r in found[1]])
+
+
+def test_only_media_of_the_kinds_that_were_named_are_listed(manifest: Path) -> None:
+    (manifest.parent / "p.jpg").touch()
+    (manifest.parent / "q.jpg").touch()
+    manifest.write_text("path,label\na.mp4,real\nb.mp4,fake\np.jpg,real\nq.jpg,fake\n", "utf-8")
+    assert [of.name for of in listed(manifest, kinds=["image"])] == ["p.jpg", "q.jpg"]
+
+
+def test_degraded_groups_are_so_many_of_each_kind_and_always_the_same() -> None:
+    records = [replace(r, kind="image") if number % 2 else r for number, r in enumerate(recorded(20))]
+    drawn = drawn_groups(records, 3)
+    assert Counter(kind for kind, _ in drawn) == {"video": 3, "image": 3}
+    assert drawn == drawn_groups(records[::-1], 3)
+    assert len(drawn_groups(records, 0)) == 40
+
+
+def test_results_of_an_earlier_run_are_judged_by_another_catalogue_without_analysing(
+    manifest: Path, tmp_path: Path, analyst: Analyst
+) -> None:
+    made(listed(manifest, "test"), tmp_path / "out", analyst)
+    row = analyst.catalogue.row(MODEL).model_copy(update={"calibration": CalibrationRow(scale=1.0, bias=-50.0)})
+    stricter = copy(analyst)
+    stricter.catalogue = replace(analyst.catalogue, rows=(row,))
+    found = earlier(listed(manifest, "test"), tmp_path / "out", stricter)
+    assert [record.verdict for record in found] == ["REAL", "REAL"]
+
+
+def test_results_of_a_file_that_has_changed_are_not_taken_for_its_own(
+    manifest: Path, tmp_path: Path, analyst: Analyst
+) -> None:
+    items = listed(manifest, "test")
+    made(items, tmp_path / "out", analyst)
+    with (manifest.parent / "a.mp4").open("ab") as file:
+        file.write(b"\0\0\0\x08free")
+    with pytest.raises(EvaluationError, match="1 of 2 items have no result"):
+        earlier(items, tmp_path / "out", analyst)
 
 
 WRONG = {

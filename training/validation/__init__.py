@@ -1,0 +1,1 @@
+"""Real media files of persons that no detector was trained on, and their forgeries: what detectors are measured on."""
