@@ -1,6 +1,6 @@
 """`python -m training.validation --data DIR --shared DIR --out DIR`: the files that detectors are measured on.
 
-The shared folder is that of the recipes: it holds the face boxes and the networks that forge.
+The shared folder is that of the recipes: it holds the face boxes, the networks that forge and the vocoders.
 """
 
 import argparse
@@ -17,7 +17,9 @@ def main() -> None:
     """Read the command line and write."""
     parser = argparse.ArgumentParser(description="Write validation media and their manifest.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the development data")
-    parser.add_argument("--shared", type=Path, default=Path("training/runs/shared"), help="boxes.json and nets/")
+    parser.add_argument(
+        "--shared", type=Path, default=Path("training/runs/shared"), help="boxes.json, nets/ and vocoders/"
+    )
     parser.add_argument("--out", type=Path, help="by default SHARED/validation-SPLIT")
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--which", nargs="+", choices=tuple(WHICH), default=tuple(WHICH))

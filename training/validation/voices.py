@@ -1,7 +1,7 @@
 """Pairs of recordings: real speech of speakers that no detector was trained on, and its copies by every vocoder."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 
 from models.media.limits import SAMPLE_RATE_HZ
 from training.datasets.items import Split
-from training.forgeries.voice import FAMILIES, HELD_OUT, copy_synthesis
+from training.forgeries.voice import FAMILIES as SIGNAL_PROCESSING
 from training.forgeries.voice_augment import degrade_voice, draw_voice_degradation
 from training.validation.files import read_samples, sound_bytes
 from training.validation.plan import Pair, seeded, sound_pair
+from training.vocoders.families import UNSEEN, Vocode, voice_families
 
 LENGTH_S = (3.0, 4.6)  # more in 16 bit is above what files may have
 SHORTEST_S = 1.2  # detectors want a second of sound
 BIT_RATES = (24_000, 96_000)
-READ_PAIRS, WORD_PAIRS = 6, 1  # of each recording of sentences, and of single words
+READ_PAIRS, WORD_PAIRS = 8, 1  # of each recording of sentences, and of single words
 MOST_WORDS = 36  # recordings of single words: they are all of one contributor, which is one group
 SENTENCES, WORDS = "LibriSpeech", "Mycroft"
 
 Samples = NDArray[np.float32]
-Vocode = Callable[[Samples, np.random.Generator], Samples]
-"""A copy `(S,)` float32 of a recording, aligned with it and as loud; mono, 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +44,17 @@ class Recording:
     source: str
 
 
-def families() -> dict[str, Family]:
-    """Every family by its name. Vocoders that were trained come in here, too."""
-    return {name: Family(_signal_processing(name), name == HELD_OUT) for name in FAMILIES}
+def families(vocoders: Path) -> dict[str, Family]:
+    """Every family by its name.
 
-
-def _signal_processing(name: str) -> Vocode:
-    return lambda samples, rng: copy_synthesis(samples, name, rng)
+    Args:
+        vocoders: folder of the neural vocoders; where it is missing their families are, too.
+    """
+    found = {name: Family(vocode, name in UNSEEN) for name, vocode in voice_families(vocoders).items()}
+    if vocoders.is_dir():
+        return found
+    print(f"no neural vocoders in {vocoders}: voices are copied by signal processing only", flush=True)
+    return {name: found[name] for name in SIGNAL_PROCESSING}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Wanted:
 
     Attributes:
         data: folder of the development data.
-        shared: with `boxes.json` and the forging networks in `nets/`.
+        shared: with `boxes.json`, the forging networks in `nets/` and the vocoders in `vocoders/`.
         out: for the files and `manifest.csv`.
         split: of persons and speakers.
         which: of clips, pictures and sound.
@@ -50,9 +50,10 @@ class Studio:
         looks = any(which != "sound" for which in wanted.which)
         faces = whole_portraits(wanted.data, wanted.split, wanted.shared / "boxes.json") if looks else []
         heard = recordings(wanted.data, wanted.split) if "sound" in wanted.which else []
+        vocoders = families(wanted.shared / "vocoders") if heard else {}
         speakers = list(dict.fromkeys(of.speaker for of in heard))[:most]
         self._faces = FaceStudio(faces[:most], wanted.shared / "nets")
-        self._voices = VoiceStudio([of for of in heard if of.speaker in speakers], families())
+        self._voices = VoiceStudio([of for of in heard if of.speaker in speakers], vocoders)
 
     def planned(self) -> list[Pair]:
         """Every pair that is wanted."""

@@ -74,5 +74,11 @@ def test_fewer_persons_are_the_first_of_them_and_their_files_stay_the_same(data:
     assert {item.path for item in few} <= {item.path for item in whole}
 
 
-def test_families_that_are_never_trained_on_are_known_as_such() -> None:
-    assert [name for name, family in families().items() if family.unseen] == ["world"]
+@pytest.mark.parametrize(("trained", "unseen"), [(False, ["world"]), (True, ["world", "filtered"])])
+def test_families_that_are_never_trained_on_are_known_as_such(
+    tmp_path: Path, unseen: list[str], *, trained: bool
+) -> None:
+    vocoders = tmp_path / "vocoders"
+    if trained:
+        vocoders.mkdir()
+    assert [name for name, family in families(vocoders).items() if family.unseen] == unseen
