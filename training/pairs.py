@@ -1,6 +1,6 @@
 """Real and forged crops in pairs, made on the fly: each index of a seed is one pair, whoever makes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from models.types import View
 from training.augment import degrade, draw_degradation
-from training.forgeries.families import FAMILIES, Forger, draw_family
+from training.forgeries.families import FAMILIES, TRAINING_ODDS, Forger, draw_family
 from training.portraits import Portrait
 
 WORTH_OF_LARGE = 3.0  # how much oftener than a small face the largest is drawn: it shows what forging leaves
@@ -28,10 +28,19 @@ class ForgedPairs(Dataset[tuple[Tensor]]):
         nets: folder of the face autoencoders that forge.
         view: how crops are cut.
         seed: of every random choice, together with the index.
+        families: how often each family of forgeries is drawn.
     """
 
-    def __init__(self, portraits: Sequence[Portrait], nets: Path, view: View, seed: int) -> None:
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        nets: Path,
+        view: View,
+        seed: int,
+        families: Mapping[str, float] = TRAINING_ODDS,
+    ) -> None:
         self.portraits = portraits
+        self.families = families
         self.view = view
         self.seed = seed
         self._forger = Forger(portraits, nets)
@@ -42,7 +51,7 @@ class ForgedPairs(Dataset[tuple[Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor]:
         rng = np.random.default_rng([self.seed, index])
         portrait = self.portraits[int(rng.choice(len(self.portraits), p=self.odds))]
-        return (torch.from_numpy(forged_pair(self._forger, draw_family(rng), portrait, self.view, rng)),)
+        return (torch.from_numpy(forged_pair(self._forger, draw_family(rng, self.families), portrait, self.view, rng)),)
 
 
 def forged_pair(

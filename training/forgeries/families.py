@@ -1,6 +1,6 @@
 """Which forgery of a picture is drawn how often in training, and which ones are for validation only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from training.portraits import Portrait
 
 SEEN: tuple[Architecture, ...] = tuple(a for a in ARCHITECTURES if a != HELD_OUT)
 UNSEEN_NAME = f"reconstruct_{HELD_OUT}"  # the family that no detector is trained on
-TRAINING_ODDS = {"self_blend": 0.45, "face_swap": 0.2, "reconstruct": 0.35}
+TRAINING_ODDS: Mapping[str, float] = {"self_blend": 0.45, "face_swap": 0.2, "reconstruct": 0.35}
 FAMILIES = (*TRAINING_ODDS, UNSEEN_NAME)
 
 
@@ -49,9 +49,9 @@ class Forger:
         return load_nets(self._folder, (HELD_OUT,))
 
 
-def draw_family(rng: np.random.Generator) -> str:
-    """One of the families of training."""
-    return str(rng.choice(list(TRAINING_ODDS), p=list(TRAINING_ODDS.values())))
+def draw_family(rng: np.random.Generator, odds: Mapping[str, float] = TRAINING_ODDS) -> str:
+    """One of the families, as often as the odds say, which add up to 1."""
+    return str(rng.choice(list(odds), p=list(odds.values())))
 
 
 def _one(nets: Sequence[FaceAutoencoder], rng: np.random.Generator) -> FaceAutoencoder:
