@@ -150,11 +150,12 @@ def lines(data: Data, found: Fit) -> list[Line]:
     """Every detector and the ensemble, before and after. After is of items that the fit did not see, fold by fold."""
     before, unseen = as_served(data), _out_of_fold(data, found)
     alone = zip(data.rows, before.calibrated(data).T, unseen(Fit.calibrated).T, strict=True)
-    if sum(row.fused for row in data.rows) < 2:  # noqa: PLR2004 - no ensemble to speak of
+    rivals = {data.rows[d].id for family in _families(data.rows) if len(family) > 1 for d in family}
+    if not rivals:  # the only one that looks, or that listens, is the ensemble
         return [_line(row.id, data, *logits) for row, *logits in alone]
     together = unseen(Fit.ensemble)
     compared = [
-        replace(_line(row.id, data, own, after), lead=_lead(data, together, after) if row.fused else NOTHING)
+        replace(_line(row.id, data, own, after), lead=_lead(data, together, after) if row.id in rivals else NOTHING)
         for row, own, after in alone
     ]
     return [*compared, _line("ensemble", data, before.ensemble(data), together)]

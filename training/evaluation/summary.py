@@ -63,8 +63,8 @@ class Counts:
 class DetectorLine:
     """One detector alone: its clips by its own calibrated score.
 
-    `lead` is the ensemble's area less this one's, of the items that both scored; nothing where it is alone or only
-    reported.
+    `lead` is the ensemble's area less this one's, of the items that both scored; nothing where no other had a part
+    in any of these verdicts, or where it is only reported.
     """
 
     id: str
@@ -315,9 +315,14 @@ def _detector_line(plain: Sequence[Record], name: str) -> DetectorLine:
     alone = np.array([p for _, p in scored], np.float64)
     auc = _only(lambda at: area(table.fake[at], alone[at]), table.groups)
     status = dict(Counter(score.status for _, score in found).most_common())
-    members = {score.id for record in plain for score in record.detectors if score.weight}
-    lead = _lead(table, alone) if name in members and len(members) > 1 else NOTHING
+    has_company = any(name in members and len(members) > 1 for members in map(_members, plain))
+    lead = _lead(table, alone) if has_company else NOTHING
     return DetectorLine(name, len(scored), auc, calibration_error(table.fake, alone), status, lead)
+
+
+def _members(record: Record) -> set[str]:
+    """The detectors that had a part in its verdict."""
+    return {score.id for score in record.detectors if score.weight and score.p_fake is not None}
 
 
 def _lead(table: Columns, alone: Floats) -> Figure:

@@ -90,6 +90,18 @@ def test_an_ensemble_is_compared_with_its_best_member_on_the_same_items(better: 
     assert figure(max(summary.detectors, key=lambda d: d.auc.value).lead) in line
 
 
+def test_a_member_that_answers_alone_is_not_the_one_to_beat() -> None:
+    voices = [
+        replace(r, name=f"s{r.name}", group=f"s{r.group}", detectors=(replace(r.detectors[0], id="voice"),))
+        for r in recorded(30)
+    ]
+    faces = [
+        replace(r, detectors=(r.detectors[0], replace(r.detectors[0], id="other", p_fake=0.5))) for r in recorded(30)
+    ]
+    line = next(note for note in notes(summarise(faces + voices, BOUNDS)) if "its best member" in note)
+    assert "voice" not in line
+
+
 def test_a_detector_alone_is_compared_with_no_member(fair: Summary) -> None:
     assert not any("member" in line for line in notes(fair))
 
