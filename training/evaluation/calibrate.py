@@ -249,7 +249,7 @@ def notes(data: Data, found: Fit, compared: Sequence[Line]) -> list[str]:
         said.append(f"There are only {groups} groups: the intervals are wide, and the fit may be of these few alone.")
     if compared[-1].name == "ensemble":
         best = min((line for line in compared[:-1] if line.lead is not NOTHING), key=lambda line: line.lead.value)
-        how = "WORSE than" if best.lead.value < 0 else "not worse than"
+        how = "WORSE than" if round(best.lead.value, 3) < 0 else "not worse than"  # as it is printed
         said.append(f"The ensemble is {how} its best member, {best.name}: a difference in AUC of {figure(best.lead)}.")
     return said
 

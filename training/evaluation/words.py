@@ -75,8 +75,9 @@ def _members(summary: Summary) -> list[str]:
     if not known:
         return []
     best = min(known, key=lambda line: line.lead.value)
-    how = "not worse than" if best.lead.value >= 0 else "WORSE than"
-    surely = "" if best.lead.value >= 0 or best.lead.high < 0 else ", though not surely"
+    lead = round(best.lead.value, 3)  # as it is printed
+    how = "not worse than" if lead >= 0 else "WORSE than"
+    surely = "" if lead >= 0 or best.lead.high < 0 else ", though not surely"
     aucs = f"its AUC is {best.auc.value + best.lead.value:.3f} to {best.auc.value:.3f}"
     said = (
         f"The ensemble is {how} its best member{surely}: on the {of_items(best.scored)} that {best.id} scored, {aucs}"
