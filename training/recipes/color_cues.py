@@ -23,9 +23,9 @@ WINDOW = 8  # frames that are judged as a whole; 32 as published would need face
 COUNT = 16  # as many as mobilenet-sbi-v1 takes, so that no face has to be found for this detector alone
 SIGHT = Sight(View(region="face", size=64, margin=0.1, count=COUNT, minimum=WINDOW), bins=32, frames=WINDOW)
 HIDDEN, INNER = 64, 32
-CLIPS, SMOKE_CLIPS = 400, 4  # forged clips, each with a few histories
+CLIPS, SMOKE_CLIPS = 1500, 4  # forged clips, each with a few histories
 BATCH_PAIRS = 32
-RATES = {"": 1e-3}
+RATES = {"": 3e-3}
 DROPOUT = 0.3
 FIGURES = "figures.json"
 PEAK = 255.0  # of every histogram; the network is trained on shares of it
@@ -140,4 +140,4 @@ def _with_dropout(net: ColorCues, clips: Tensor) -> Tensor:
     return logits[:, 0]
 
 
-RECIPE = Recipe("color-cues-lstm-v1", Plan(steps=2000, check_every=50), train)
+RECIPE = Recipe("color-cues-lstm-v1", Plan(steps=1200, check_every=50), train)
