@@ -180,9 +180,11 @@ def _tracked(items: Sequence[Item], what: str) -> Iterable[Item]:
 
 
 def interval(values: Floats, speakers: Sequence[str]) -> tuple[float, float]:
-    """95 % of the mean, by drawing speakers with replacement."""
+    """95 % of the mean, by drawing speakers with replacement; 0 to 1 where one speaker cannot stand for others."""
     rng = np.random.default_rng(0)
     groups = [values[[s == name for s in speakers]] for name in dict.fromkeys(speakers)]
+    if len(groups) == 1:
+        return 0.0, 1.0
     draws = (rng.integers(len(groups), size=len(groups)) for _ in range(DRAWS))
     low, high = np.percentile([np.concatenate([groups[i] for i in draw]).mean() for draw in draws], QUANTILES)
     return float(low), float(high)

@@ -65,6 +65,10 @@ def test_an_interval_over_speakers_is_wide_where_one_speaker_has_all_the_alarms(
     assert (low, high) == (0, 1)
 
 
+def test_one_speaker_alone_says_nothing_of_others() -> None:
+    assert interval(np.zeros(4), list("aaaa")) == (0, 1)
+
+
 def test_false_alarms_are_counted_by_source_in_every_state() -> None:
     def loud(samples: Samples) -> float:
         return level(samples) + 26
