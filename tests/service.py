@@ -10,6 +10,7 @@ import httpx
 import pytest
 from rich.console import Console
 
+from models.detectors.catalogue import read_catalogue
 from models.detectors.store import ROOT
 from serve_app.auth import new_key
 from serve_app.profile import check_profile
@@ -70,5 +71,6 @@ def _is_zombie(process: Path) -> bool:
 
 def graph_processes() -> dict[str, set[int]]:
     """Process ids of every replica of the graph."""
-    names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Detector-mobilenet-sbi-v1")
+    detectors = (f"Detector-{row.id}" for row in read_catalogue().rows)
+    names = ("Ingress", "EnsembleRouter", "FrameExtractor", *detectors)
     return {name: replicas(name) for name in names}
