@@ -141,7 +141,7 @@ def test_the_card_of_a_model_that_is_not_here_names_the_command(write: Any, hub:
 def test_the_card_of_a_bundled_model_begins_with_its_own_words(write: Any) -> None:
     write()
     words = " ".join(models("show", BUNDLED).stdout.split())
-    assert "Tells whether a face was blended into a picture or a video." in words
+    assert "Tells whether a face in a picture or a video was blended in, swapped" in words
     assert "| file |" not in words
 
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_line_ends_stay_as_they_are(catalogue: Path) -> None:
 
 REFUSED = {
     "a calibration without a bias": (
-        "    calibration: { scale: 1.2153, bias: -0.7694 }",
+        re.search(r"^    calibration: \{.*\}$", CATALOGUE_FILE.read_text("utf-8"), re.MULTILINE)[0],  # type: ignore[index]
         "    calibration:\n      scale: 1.2",
     ),
     "measured in brackets": ("    measured:\n", '    measured: ["a"]\n    reported:\n'),
