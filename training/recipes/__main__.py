@@ -21,6 +21,7 @@ import torch
 from models.errors import UnmaskError
 from training.recipes.errors import TrainingError
 from training.recipes.fit import CURVES, HISTORY, Course, Plan
+from training.recipes.outcome import MEASURED, write_card
 from training.recipes.recipe import Order, Recipe, Trained
 from training.recipes.registry import known, recipe
 from training.recipes.smoke.data import write_data
@@ -43,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if order.smoke:
             write_data(order.data, order.shared / "boxes.json", order.seed)
         trained = chosen.train(order)
+        card = write_card(order, chosen.id, trained.weights)
     except UnmaskError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return EXIT_STOPPED
-    print("\n".join(_report(order, trained)))
+    print("\n".join(_report(order, trained, card)))
     return 0
 
 
@@ -140,13 +142,14 @@ def _words(begun: dict[str, object]) -> str:
     return " ".join(f"{key}={value}" for key, value in begun.items())
 
 
-def _report(order: Order, trained: Trained) -> list[str]:
+def _report(order: Order, trained: Trained, card: Path) -> list[str]:
     """What was written, and the figures of the weights that were kept."""
     content = trained.weights.read_bytes()
     return [
         _best(trained.course),
         f"written: {trained.weights}, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}",
         f"written: {order.out / HISTORY}, {order.out / CURVES}",
+        f"written: {card}, and the figures in it under {order.out / MEASURED}",
         *(["a smoke run: these weights detect nothing, and its figures mean nothing"] if order.smoke else []),
     ]
 

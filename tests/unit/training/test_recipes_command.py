@@ -9,6 +9,7 @@ from training.recipes import __main__ as command
 from training.recipes.__main__ import EXIT_STOPPED, EXIT_WRONG, main
 from training.recipes.errors import TrainingError
 from training.recipes.fit import CURVES, HISTORY, Course, Look, Plan
+from training.recipes.outcome import CARD
 from training.recipes.recipe import Order, Recipe, Trained
 from training.recipes.registry import known, recipe
 
@@ -33,6 +34,7 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Ord
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "recipe", lambda name: TOY if name == TOY.id else recipe(name))
     monkeypatch.setattr(command, "write_data", lambda data, *_: data.mkdir(parents=True))
+    monkeypatch.setattr(command, "write_card", lambda order, *_: order.out / CARD)
     ORDERS.clear()
     yield ORDERS
     torch.set_num_threads(threads)
