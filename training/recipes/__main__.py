@@ -21,6 +21,7 @@ import torch
 from models.errors import UnmaskError
 from training.recipes.errors import TrainingError
 from training.recipes.fit import CURVES, HISTORY, Course, Plan
+from training.recipes.memory import keep_freed_memory
 from training.recipes.outcome import MEASURED, write_card
 from training.recipes.recipe import Order, Recipe, Trained
 from training.recipes.registry import known, recipe
@@ -35,6 +36,7 @@ SMOKE_STEPS, SMOKE_CHECK = 4, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Follow the command line; 0 is done, 2 a command that cannot be followed or a run that failed, 130 stopped."""
     args = _parser().parse_args(argv)
+    keep_freed_memory()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(0)  # the processes that forge are the parallelism
     try:
