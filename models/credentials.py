@@ -23,7 +23,7 @@ from models.media.source import open_source
 from models.types import Credentials, CredentialsState, DeclaredAction, Integrity, SignerTrust
 
 PACKAGE = "c2pa"
-HOW_TO_INSTALL = "c2pa-python is not installed: pip install 'unmask[credentials]'"
+HOW_TO_INSTALL = "c2pa-python is not installed: pip install 'c2pa-python>=0.38,<0.39'"  # as the extra `credentials`
 # Loading the library and hashing 200 MiB take 0.5 s of a core, and several on a machine that is overloaded.
 WALL_S, CPU_S = 20.0, 10
 
@@ -208,12 +208,12 @@ def _sentences(found: Credentials) -> tuple[str, ...]:
 
 
 def _holds(found: Credentials) -> str:
+    codes = ", ".join(found.problems)
     by = f" signed by {_signer(found)}" if _signer(found) else ""
     if found.integrity == "broken":
-        cause = found.why or ", ".join(found.problems)
-        return f"Content credentials{by} that do not fit this file ({cause}): one of them was changed after signing."
+        return f"Content credentials{by} that do not fit this file ({codes}): one of them was changed after signing."
     if found.status == "invalid":
-        return f"Content credentials{by} that are not valid ({', '.join(found.problems)})."
+        return f"Content credentials{by} that are not valid ({codes})."
     trust = {
         "trusted": "the signer is on the trust list",
         "untrusted": "the signer is not on the trust list, and anyone can sign",

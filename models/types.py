@@ -230,7 +230,7 @@ class Credentials:
     Attributes:
         status: `none`: the file holds no manifest, which is evidence of nothing; `valid` or `invalid` by the rules of
             C2PA, whoever signed; `not_read`: `why` says why.
-        why: why it was not read, could not be parsed, or where it is kept if not in the file; else empty.
+        why: why it was not read; else empty.
         integrity: `intact`: the signature fits the manifest, and the manifest's hash fits the file; `broken`: one of
             them does not.
         signer_trusted: whether the signer's certificate leads to the operator's trust list; `not_checked` without one.

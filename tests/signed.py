@@ -42,15 +42,22 @@ def identity(name: str = "Ada Signer", organisation: str = "Test Press") -> Iden
 def signed(
     content: bytes,
     signer: Identity,
+    *,
     actions: Sequence[Mapping[str, Any]] = (CREATED,),
     mime: str = "image/jpeg",
     parent: bytes = b"",
     remote_url: str = "",
+    thumbnail: bytes = b"",
 ) -> bytes:
     """The content with a manifest: embedded, or with `remote_url` only named."""
     assertions = [{"label": "c2pa.actions", "data": {"actions": list(actions)}}] if actions else []
-    manifest = {"claim_generator_info": [{"name": "unmask tests", "version": "7"}], "assertions": assertions}
+    manifest: dict[str, Any] = {"claim_generator_info": [{"name": "unmask tests", "version": "7"}]}
+    manifest["assertions"] = assertions
+    if thumbnail:
+        manifest["thumbnail"] = {"format": "image/jpeg", "identifier": "thumbnail.jpg"}
     builder = c2pa.Builder(manifest, c2pa.Context.from_dict(_SETTINGS))
+    if thumbnail:
+        builder.add_resource("thumbnail.jpg", io.BytesIO(thumbnail))
     if parent:
         builder.add_ingredient({"title": "before", "relationship": "parentOf"}, mime, io.BytesIO(parent))
     if remote_url:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from io import BufferedReader
 from typing import Any
 
 from models.errors import CorruptMedia, UnmaskError
@@ -54,16 +55,42 @@ def _credentials(job: dict[str, Any], *fds: int) -> None:
     limits = Limits(**job["limits"])
     channel_fd, media_fd, anchors_fd = _keep_only(*fds)
     load()
+    memory = _Memory(limits.memory_bytes)
     with socket.socket(fileno=channel_fd) as channel, os.fdopen(media_fd, "rb") as media, os.fdopen(anchors_fd) as pem:
         _confine(limits)
         try:
             _misbehave(str(job["fault"]), channel)
-            said = {"kind": "credentials", **read_manifest(media, str(job["credentials"]), pem.read())}
+            said = {"kind": "credentials", **_manifest(media, str(job["credentials"]), pem.read(), memory)}
         except UnmaskError as error:
             said = _refusal(error)
         except MemoryError:
             said = _refusal(out_of_memory(limits))
         channel.sendall(json.dumps(said, ensure_ascii=False).encode())
+
+
+def _manifest(media: BufferedReader, mime: str, anchors: str, memory: "_Memory") -> dict[str, Any]:
+    """As `read_manifest`; raises MemoryError where its library took failed allocations for damage to the file."""
+    found = read_manifest(media, mime, anchors)
+    if found["status"] != "valid" and memory.was_scarce():
+        raise MemoryError
+    return found
+
+
+class _Memory:
+    """How much address space this process took (proc_pid_status(5), VmPeak). Made before the confinement."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._status_fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        self._start_bytes = self._peak_bytes()
+
+    def was_scarce(self) -> bool:
+        """Whether more than half of what was left at the start was taken: what failed may have failed for that."""
+        return 2 * (self._peak_bytes() - self._start_bytes) > self._limit_bytes - self._start_bytes
+
+    def _peak_bytes(self) -> int:
+        lines = os.pread(self._status_fd, 4096, 0).splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmPeak"))
 
 
 def _refusal(error: UnmaskError) -> dict[str, Any]:

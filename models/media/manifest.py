@@ -54,16 +54,17 @@ def _settings(trust_anchors: str) -> dict[str, Any]:
 def _unreadable(error: str) -> dict[str, Any]:
     if error.startswith("Remote"):
         return {"status": "not_read", "why": "the manifest is kept elsewhere, and nothing is fetched"}
-    return {"status": "invalid", "integrity": "broken", "why": text(f"the manifest is damaged ({error})")}
+    return {"status": "not_read", "why": text(f"the manifest cannot be parsed ({error})")}
 
 
 def _told(store: dict[str, Any], *, trust_checked: bool) -> dict[str, Any]:
     manifests: dict[str, Any] = store.get("manifests", {})
-    active = manifests.get(store.get("active_manifest"), {})
+    label = str(store.get("active_manifest"))
+    active = manifests.get(label, {})
     results = store.get("validation_results", {})
     own = results.get("activeManifest", {})
     signature = active.get("signature_info") or {}
-    actions = _actions(manifests, store.get("active_manifest", ""))
+    actions = _actions(manifests, label)
     types = dict.fromkeys(action["digital_source_type"] for action in actions if action["digital_source_type"])
     return {
         "status": "invalid" if store.get("validation_state") == "Invalid" else "valid",

@@ -109,16 +109,16 @@ def test_what_an_earlier_version_declared_is_told_as_such(generated: bytes, ada:
     assert found.source_types == ("trainedAlgorithmicMedia",)
 
 
-def test_without_the_package_a_manifest_is_not_read_and_the_extra_is_named(
+def test_without_the_package_a_manifest_is_not_read_and_its_installation_is_named(
     generated: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     found = read(generated)
     assert found.status == "not_read"
-    assert "unmask[credentials]" in found.why
+    assert "pip install 'c2pa-python" in found.why
 
 
-def test_a_format_that_carries_none_is_named(ada: Identity) -> None:
+def test_a_format_that_carries_none_is_named() -> None:
     found = read(still(gradient(), "bmp") + b"c2pa")
     assert (found.status, found.why) == ("not_read", "they cannot be read from a bmp file")
 
@@ -127,20 +127,20 @@ def test_a_file_of_no_known_format_is_left_to_the_decoder_to_refuse() -> None:
     assert read(b"c2pa, in a text").status == "not_read"
 
 
-def test_a_damaged_manifest_is_invalid(generated: bytes) -> None:
+def test_a_damaged_manifest_is_not_read_and_nobody_is_accused(generated: bytes) -> None:
     at = generated.index(b"jumdc2pa")
     found = read(generated[:at] + b"jumb" + generated[at + 4 :])
-    assert (found.status, found.integrity) == ("invalid", "broken")
-    assert found.why.startswith("the manifest is damaged")
+    assert (found.status, found.integrity) == ("not_read", "not_checked")
+    assert found.why.startswith("the manifest cannot be parsed")
 
 
-def test_damage_anywhere_in_a_manifest_ends_in_an_answer(generated: bytes) -> None:
+def test_damage_anywhere_in_a_manifest_ends_in_an_answer_and_kills_nothing(generated: bytes) -> None:
     start, end = generated.index(b"jumb") - 4, generated.index(b"c2pa.signature") + 200
     random = np.random.default_rng(0)
     for at in random.integers(start, end, 12):
         changed = bytearray(generated)
         changed[at : at + 4] = random.bytes(4)
-        assert read(bytes(changed)).status != "valid"
+        assert "died" not in read(bytes(changed)).why
 
 
 def test_long_lists_and_texts_are_cut_and_cleaned(ada: Identity) -> None:
@@ -151,10 +151,14 @@ def test_long_lists_and_texts_are_cut_and_cleaned(ada: Identity) -> None:
     assert {action.software for action in found.actions[1:]} == {"[31m" + "x" * 124}
 
 
-def test_a_manifest_larger_than_the_memory_allowed_is_not_read(ada: Identity) -> None:
-    bulky = {**CREATED, "parameters": {"com.example.bulk": "x" * 30_000_000}}
-    found = read(signed(PLAIN, ada, actions=(bulky,)), limits=Limits(memory_bytes=260 * 2**20))
+@pytest.mark.parametrize("memory_mb", [300, 400, 500])
+def test_a_manifest_that_takes_too_much_memory_is_not_read_instead_of_called_damaged(
+    memory_mb: int, ada: Identity
+) -> None:
+    large = signed(PLAIN, ada, thumbnail=bytes(40 * 2**20))
+    found = read(large, limits=Limits(memory_bytes=memory_mb * 2**20))
     assert found.status == "not_read"
+    assert "memory" in found.why or "died" in found.why
 
 
 FAULTS = {
@@ -235,7 +239,7 @@ def test_a_manifest_that_is_kept_elsewhere_is_not_fetched_even_without_confineme
 ) -> None:
     url, asked = listener
     named = signed(PLAIN, ada, remote_url=url)
-    found = read_manifest(io.BufferedReader(io.BytesIO(named)), "image/jpeg", "")  # type: ignore[arg-type]
+    found = read_manifest(io.BufferedReader(io.BytesIO(named)), "image/jpeg", "")
     assert found["status"] == "not_read"
     assert not asked
     assert "kept elsewhere" in read(named).why
