@@ -219,7 +219,8 @@ def _holds(found: Credentials) -> str:
         "untrusted": "the signer is not on the trust list, and anyone can sign",
         "not_checked": "whether the signer can be trusted was not checked, and anyone can sign",
     }[found.signer_trusted]
-    return f"Content credentials{by}: the file is as it was signed; {trust}."
+    fits = "is as it was signed" if found.integrity == "intact" else "was not held against a hash of it"
+    return f"Content credentials{by}: the file {fits}; {trust}."
 
 
 def _signer(found: Credentials) -> str:

@@ -192,6 +192,13 @@ def test_a_caller_who_goes_away_stops_the_reading(generated: bytes) -> None:
         read(generated, fault="hang", cancelled=cancelled)
 
 
+def test_a_valid_manifest_that_holds_no_hash_of_the_file_is_not_called_intact(
+    generated: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "ask_confined", lambda *_: {"status": "valid"})
+    assert "was not held against a hash" in read(generated).sentence
+
+
 NONSENSE: list[dict[str, Any]] = [
     {},
     {"status": "excellent"},
