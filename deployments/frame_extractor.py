@@ -28,10 +28,10 @@ class ExtractedViews:
 
 
 class FrameExtractor:
-    """Probes, decodes, finds faces, cuts the views and puts each into the object store."""
+    """Reads content credentials, probes, decodes, finds faces, cuts the views and puts each into the object store."""
 
-    def __init__(self, limits: Limits, tools: FaceTools) -> None:
-        self._extractor = Extractor(limits, tools=tools)
+    def __init__(self, limits: Limits, tools: FaceTools, trust_anchors: str = "") -> None:
+        self._extractor = Extractor(limits, tools=tools, trust_anchors=trust_anchors)
 
     async def extract(self, media: NDArray[np.uint8], sha256: str, views: tuple[View, ...]) -> ExtractedViews:
         """Extract views of one piece of media.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.credentials import read_credentials
 from models.faces.align import five_point_crop, rectangle_crop
 from models.faces.crop import face_crop, fit_frame
 from models.faces.find import Finder
@@ -21,7 +22,7 @@ from models.media.plan import sample_indices
 from models.media.sniff import STILLS
 from models.media.stream import MediaStream, read
 from models.media.windows import cut_windows, window_starts
-from models.types import Clip, Kind, MediaFacts, Timings, Track, View
+from models.types import Clip, Credentials, Kind, MediaFacts, Timings, Track, View
 
 DECODER_THREADS = 2
 
@@ -41,13 +42,17 @@ class Extraction:
     audio_codec: str = ""
     heard_s: float = 0.0
     audible_s: float = 0.0
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 class Extractor:
     """Extracts views. Several threads may use one at once."""
 
-    def __init__(self, limits: Limits, threads: int = DECODER_THREADS, tools: FaceTools | None = None) -> None:
+    def __init__(
+        self, limits: Limits, threads: int = DECODER_THREADS, tools: FaceTools | None = None, trust_anchors: str = ""
+    ) -> None:
         self._limits = limits
+        self._trust_anchors = trust_anchors
         self._threads = threads
         self._tools = tools or FaceTools()
         self._predictor = self._tools.predictor()
@@ -85,6 +90,7 @@ class Extractor:
         started = time.monotonic()
         for view in views:
             self._tools.check(view)
+        credentials = read_credentials(media, self._limits, self._trust_anchors, cancelled)
         with read(media, self._request(views), self._limits, cancelled) as stream:
             cutter = _Cutter(views, stream.probe, self._finder(), self._predictor)
             for frame in stream.frames():
@@ -103,6 +109,7 @@ class Extractor:
             audio_codec=stream.probe.audio_codec,
             heard_s=len(ear.samples) / SAMPLE_RATE_HZ,
             audible_s=ear.audible_s,
+            credentials=credentials,
         )
         return extraction, {view: (ear if view.region == "audio" else cutter).clips(view) for view in views}
 

@@ -74,6 +74,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
         timeline=timeline,
         segments=tuple(_segments(timeline, bounds.fake_above)),
         timings=extraction.timings,
+        credentials=extraction.credentials,
     )
 
 

@@ -30,9 +30,11 @@ class Pipeline:
         device: str = "cpu",
         precision: Precision = "fp32",
         tools: FaceTools | None = None,
+        *,
+        trust_anchors: str = "",
     ) -> None:
         self.catalogue = catalogue or read_catalogue()
-        self._extractor = Extractor(limits or Limits(), tools=tools)
+        self._extractor = Extractor(limits or Limits(), tools=tools, trust_anchors=trust_anchors)
         self._device = device
         self._precision = precision
         self._detectors: dict[str, Detector] = {}

@@ -16,6 +16,9 @@ Class = Literal["fake", "real"]
 Kind = Literal["video", "image", "audio"]
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
+CredentialsState = Literal["not_read", "none", "invalid", "valid"]
+Integrity = Literal["not_checked", "intact", "broken"]
+SignerTrust = Literal["not_checked", "trusted", "untrusted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,64 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredAction:
+    """What a manifest says was done, in its own terms (C2PA 2.2, "Actions"): a claim, not a finding of ours.
+
+    Attributes:
+        action: such as `c2pa.created`, `c2pa.opened`, `c2pa.edited`.
+        digital_source_type: how the content came about, in IPTC's terms, such as `trainedAlgorithmicMedia`; or empty.
+        software: what did it.
+        when: as declared, RFC 3339; or empty.
+        earlier: declared for an earlier version of this file, which the signed one was made from.
+    """
+
+    action: str
+    digital_source_type: str = ""
+    software: str = ""
+    when: str = ""
+    earlier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Content credentials: what the C2PA manifest inside the file says, and what of that holds.
+
+    Nothing here enters the verdict. Texts are the maker's own, cleaned of what does not print, and cut.
+
+    Attributes:
+        status: `none`: the file holds no manifest, which is evidence of nothing; `valid` or `invalid` by the rules of
+            C2PA, whoever signed; `not_read`: `why` says why.
+        why: why it was not read; else empty.
+        integrity: `intact`: the signature fits the manifest, and the manifest's hash fits the file; `broken`: one of
+            them does not.
+        signer_trusted: whether the signer's certificate leads to the operator's trust list; `not_checked` without one.
+        signer: common name in the signer's certificate.
+        organisation: organisation in the signer's certificate.
+        signed_at: RFC 3339, from a time stamp over the signature; empty if there is none.
+        generator: the program that made the manifest.
+        actions: what was done, at most 16 of them, the newest version of the file first.
+        source_types: every `digital_source_type` of all actions, once.
+        ingredients: how many other files the signed one was made from.
+        problems: C2PA's codes of what failed, such as `assertion.dataHash.mismatch`.
+        sentence: all of this in words.
+    """
+
+    status: CredentialsState = "not_read"
+    why: str = ""
+    integrity: Integrity = "not_checked"
+    signer_trusted: SignerTrust = "not_checked"
+    signer: str = ""
+    organisation: str = ""
+    signed_at: str = ""
+    generator: str = ""
+    actions: tuple[DeclaredAction, ...] = ()
+    source_types: tuple[str, ...] = ()
+    ingredients: int = 0
+    problems: tuple[str, ...] = ()
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer. The same from the library, the command, the deployment handle and the HTTP routes.
 
@@ -219,3 +280,4 @@ class Verdict:
     timeline: tuple[TimelinePoint, ...] = ()
     segments: tuple[Segment, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    credentials: Credentials = field(default_factory=Credentials)

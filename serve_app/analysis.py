@@ -35,7 +35,8 @@ def local() -> Analyst:
     settings = read_settings()
     catalogue = settings.read_catalogue()
     tools = settings.face_tools(catalogue)
-    pipeline = Pipeline(catalogue, settings.limits(), precision=settings.precision, tools=tools)
+    limits, anchors = settings.limits(), settings.trust_anchors()
+    pipeline = Pipeline(catalogue, limits, precision=settings.precision, tools=tools, trust_anchors=anchors)
     return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
 
 
@@ -107,6 +108,8 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         console.print(f"  [yellow]degraded[/], did not answer: {', '.join(absent)}", highlight=False)
     for line in _reservations(result):
         console.print(f"  [yellow]{escape(line)}[/]", highlight=False)
+    if result.credentials.status != "none":
+        console.print(f"  {escape(result.credentials.sentence)}", highlight=False)
     answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"
     console.print(
         f"  [dim]{_what(result.media)} analysed in {result.timings.total_s:.2f} s by {answered}[/]",

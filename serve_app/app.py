@@ -50,7 +50,9 @@ def build(args: BuildArgs) -> Application:
     profile = check_profile(ROOT / args.profile)
     settings, catalogue, installed, tools = checked_configuration()
     _check_patience(profile, settings)
-    extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(settings.limits(), tools)
+    extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(
+        settings.limits(), tools, settings.trust_anchors()
+    )
     detectors = {
         row.id: serve.deployment(**detector_options(row, args.device))(Detector).bind(
             row, catalogue.store, device_of(row, args.device), settings.precision, settings.detector_threads

@@ -102,6 +102,34 @@ class TimingsBody(Body):
     total_s: float
 
 
+class DeclaredActionBody(Body):
+    """What a manifest says was done; `earlier` marks what was declared for an earlier version of the file."""
+
+    action: str
+    digital_source_type: str
+    software: str
+    when: str
+    earlier: bool
+
+
+class CredentialsBody(Body):
+    """Content credentials (C2PA). Nothing here enters the verdict; the absence of a manifest is evidence of nothing."""
+
+    status: Literal["not_read", "none", "invalid", "valid"]
+    why: str
+    integrity: Literal["not_checked", "intact", "broken"]
+    signer_trusted: Literal["not_checked", "trusted", "untrusted"]
+    signer: str
+    organisation: str
+    signed_at: str
+    generator: str
+    actions: list[DeclaredActionBody]
+    source_types: list[str]
+    ingredients: int
+    problems: list[str]
+    sentence: str
+
+
 class VerdictBody(Body):
     """The answer, the same from the library, the command, the deployment handle and the routes."""
 
@@ -118,6 +146,7 @@ class VerdictBody(Body):
     timeline: list[TimelineBody]
     segments: list[SegmentBody]
     timings: TimingsBody
+    credentials: CredentialsBody
 
 
 class AnalyzeBody(VerdictBody):

@@ -4,6 +4,7 @@ Each is set by the environment variable `UNMASK_<NAME>`, or in the file `.env` b
 name that clients of an older service used. `unmask settings` prints the table.
 """
 
+import ssl
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,13 @@ class Settings(BaseSettings):
         Field(
             validation_alias=_names("landmarks"),
             description="path of dlib's shape_predictor_68_face_landmarks.dat; empty: the face box instead",
+        ),
+    ] = ""
+    c2pa_trust_anchors: Annotated[
+        str,
+        Field(
+            validation_alias=_names("c2pa_trust_anchors"),
+            description="path of a PEM file: whose signatures on content credentials are trusted; empty: not checked",
         ),
     ] = ""
     max_concurrent_requests: Annotated[
@@ -232,6 +240,26 @@ class Settings(BaseSettings):
                 f"UNMASK_FACE_FINDER is {self.face_finder!r}.", f"There are: {', '.join((HOG, *known))}."
             )
         return catalogue.store.files(known[self.face_finder])["weights"]
+
+    def trust_anchors(self) -> str:
+        """The certificates of `UNMASK_C2PA_TRUST_ANCHORS`, as PEM; empty without that setting.
+
+        Raises:
+            SettingsError: there is no such file, or it holds something else. The library that checks signatures
+                passes over such a file without a word, and would then call every signer unknown.
+        """
+        if not self.c2pa_trust_anchors:
+            return ""
+        path = Path(self.c2pa_trust_anchors).expanduser()
+        try:
+            anchors = path.read_text("ascii")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=anchors)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise SettingsError(
+                f"UNMASK_C2PA_TRUST_ANCHORS: {path} cannot be read as certificates ({error}).",
+                "It must be a PEM file of one or more certificates.",
+            ) from error
+        return anchors
 
     def limits(self) -> Limits:
         """The limits that the decoder holds media to."""

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from io import BufferedReader
 from typing import Any
 
 from models.errors import CorruptMedia, UnmaskError
@@ -17,6 +18,7 @@ from models.media import seccomp
 from models.media.decode import decode, out_of_memory
 from models.media.facts import Event, Frame, Probe, Request, Sound
 from models.media.limits import Limits
+from models.media.manifest import load, read_manifest
 from models.media.picture import copy_pixels
 from models.media.ring import SLOTS, Ring
 
@@ -27,6 +29,9 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/pr
 
 def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> None:
     """Do one job. Does not return to the zygote's loop: the caller must exit the process afterwards."""
+    if "credentials" in job:
+        _credentials(job, channel_fd, media_fd, ring_fd)
+        return
     limits, request = Limits(**job["limits"]), Request(**job["request"])
     channel_fd, media_fd, ring_fd = _keep_only(channel_fd, media_fd, ring_fd)
     with socket.socket(fileno=channel_fd) as channel, os.fdopen(media_fd, "rb", buffering=0) as media:
@@ -40,6 +45,56 @@ def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> No
             sender.refusal(error)
         except MemoryError:
             sender.refusal(out_of_memory(limits))
+
+
+def _credentials(job: dict[str, Any], *fds: int) -> None:
+    """The other kind of job: content credentials out of the media, judged by the certificates in the third descriptor.
+
+    Their library is loaded here, before the confinement and by this child alone: decoders do without its 23 MB of code.
+    """
+    limits = Limits(**job["limits"])
+    channel_fd, media_fd, anchors_fd = _keep_only(*fds)
+    load()
+    memory = _Memory(limits.memory_bytes)
+    with socket.socket(fileno=channel_fd) as channel, os.fdopen(media_fd, "rb") as media, os.fdopen(anchors_fd) as pem:
+        _confine(limits)
+        try:
+            _misbehave(str(job["fault"]), channel)
+            said = {"kind": "credentials", **_manifest(media, str(job["credentials"]), pem.read(), memory)}
+        except UnmaskError as error:
+            said = _refusal(error)
+        except MemoryError:
+            said = _refusal(out_of_memory(limits))
+        channel.sendall(json.dumps(said, ensure_ascii=False).encode())
+
+
+def _manifest(media: BufferedReader, mime: str, anchors: str, memory: "_Memory") -> dict[str, Any]:
+    """As `read_manifest`; raises MemoryError where its library took failed allocations for damage to the file."""
+    found = read_manifest(media, mime, anchors)
+    if found["status"] != "valid" and memory.was_scarce():
+        raise MemoryError
+    return found
+
+
+class _Memory:
+    """How much address space this process took (proc_pid_status(5), VmPeak). Made before the confinement."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._status_fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        self._start_bytes = self._peak_bytes()
+
+    def was_scarce(self) -> bool:
+        """Whether more than half of what was left at the start was taken: what failed may have failed for that."""
+        return 2 * (self._peak_bytes() - self._start_bytes) > self._limit_bytes - self._start_bytes
+
+    def _peak_bytes(self) -> int:
+        lines = os.pread(self._status_fd, 4096, 0).splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmPeak"))
+
+
+def _refusal(error: UnmaskError) -> dict[str, Any]:
+    return {"kind": "error", "code": error.code, "detail": error.detail, "accepted": error.accepted}
 
 
 class _Sender:
@@ -58,7 +113,7 @@ class _Sender:
             self.message("probe" if isinstance(event, Probe) else "report", **asdict(event))
 
     def refusal(self, error: UnmaskError) -> None:
-        self.message("error", code=error.code, detail=error.detail, accepted=error.accepted)
+        self.message(**_refusal(error))
 
     def message(self, kind: str, **fields: object) -> None:
         self._channel.sendall(json.dumps({"kind": kind, **fields}).encode())

@@ -137,6 +137,50 @@ def decode_confined(media_fd: int, request: Request, limits: Limits, cancelled: 
         yield from _attempt(job, media_fd, request, limits, cancelled)
 
 
+def ask_confined(
+    job: dict[str, Any], media_fd: int, other_fd: int, limits: Limits, cancelled: Cancel = None
+) -> dict[str, Any]:
+    """The one message of a job that is answered in words alone. Not a field of it may be trusted.
+
+    Args:
+        job: what `child.run` is told beside the limits.
+        media_fd: descriptor of the media.
+        other_fd: what takes the ring's place.
+        limits: what it may cost.
+        cancelled: checked while waiting.
+
+    Raises:
+        MediaError: how the child ended, as in `decode_confined`, or its own refusal.
+        Cancelled: the event was set.
+    """
+    text = json.dumps({**job, "limits": asdict(limits)}).encode()
+    try:
+        return _asked(text, media_fd, other_fd, limits, cancelled)
+    except ZygoteDied:
+        _await_end()
+        return _asked(text, media_fd, other_fd, limits, cancelled)
+
+
+def _asked(job: bytes, media_fd: int, other_fd: int, limits: Limits, cancelled: Cancel) -> dict[str, Any]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            try:
+                zygote().start(job, theirs.fileno(), media_fd, other_fd)
+            except OSError as error:
+                raise ZygoteDied from error
+        data = _Ear(ours, limits, cancelled).receive()
+    try:
+        message = dict(json.loads(data))
+        if message["kind"] == "exit":
+            raise _ending(int(message["exitcode"]), limits)
+        if message["kind"] == "error":
+            raise _error(message["code"], message["detail"], message["accepted"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DecoderCrashed("The decoder process sent something that makes no sense.") from error
+    return message
+
+
 def _attempt(job: bytes, media_fd: int, request: Request, limits: Limits, cancelled: Cancel) -> Generator[Event]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -151,34 +195,17 @@ def _attempt(job: bytes, media_fd: int, request: Request, limits: Limits, cancel
         yield from _Conversation(ours, ring, request, limits, cancelled).events()
 
 
-class _Conversation:
-    """What the child may say, and when. Whatever else it says ends it."""
+class _Ear:
+    """Waits for what a child says, no longer than its limits allow."""
 
-    def __init__(self, channel: socket.socket, ring: Ring, request: Request, limits: Limits, cancelled: Cancel) -> None:
-        self._channel, self._ring, self._limits, self._cancelled = channel, ring, limits, cancelled
+    def __init__(self, channel: socket.socket, limits: Limits, cancelled: Cancel) -> None:
+        self._channel, self._limits, self._cancelled = channel, limits, cancelled
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._waited_s = 0.0
         self._heard = False
-        self._last_index = -1
-        self._frames_left = sum(request.counts)
-        self._samples_left = round(limits.max_duration_s * SAMPLE_RATE_HZ) if request.audio else 0
 
-    def events(self) -> Generator[Event]:
-        while True:
-            data = self._receive()
-            try:
-                message: dict[str, Any] = json.loads(data)
-                event = self._event(message.pop("kind"), message)
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise DecoderCrashed("The decoder process sent something that makes no sense.") from error
-            yield event
-            if isinstance(event, Report):
-                return
-            if isinstance(event, Frame | Sound):
-                self._release(message["slot"])
-
-    def _receive(self) -> bytes:
+    def receive(self) -> bytes:
         self._wait()
         data = self._read() or self._read()
         if not data:
@@ -205,6 +232,31 @@ class _Conversation:
             if ready:
                 self._waited_s = waited_s
                 return
+
+
+class _Conversation:
+    """What the child may say, and when. Whatever else it says ends it."""
+
+    def __init__(self, channel: socket.socket, ring: Ring, request: Request, limits: Limits, cancelled: Cancel) -> None:
+        self._channel, self._ring, self._limits = channel, ring, limits
+        self._ear = _Ear(channel, limits, cancelled)
+        self._last_index = -1
+        self._frames_left = sum(request.counts)
+        self._samples_left = round(limits.max_duration_s * SAMPLE_RATE_HZ) if request.audio else 0
+
+    def events(self) -> Generator[Event]:
+        while True:
+            data = self._ear.receive()
+            try:
+                message: dict[str, Any] = json.loads(data)
+                event = self._event(message.pop("kind"), message)
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise DecoderCrashed("The decoder process sent something that makes no sense.") from error
+            yield event
+            if isinstance(event, Report):
+                return
+            if isinstance(event, Frame | Sound):
+                self._release(message["slot"])
 
     def _release(self, slot: int) -> None:
         with contextlib.suppress(OSError):  # the child may have ended meanwhile; its last words are still to be read

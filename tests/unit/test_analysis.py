@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from models.types import DetectorReport, FaceReport, MediaFacts, Region, Verdict
+from models.types import Credentials, DetectorReport, FaceReport, MediaFacts, Region, Verdict
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
 
-def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport, ...] = ()) -> str:
+def words(
+    media: MediaFacts,
+    *faces: FaceReport,
+    detectors: tuple[DetectorReport, ...] = (),
+    credentials: Credentials | None = None,
+) -> str:
     verdict = Verdict(
         "REAL",
         0.1,
@@ -25,6 +30,7 @@ def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport
         media=media,
         faces=faces,
         detectors=detectors,
+        credentials=credentials or Credentials("none", sentence="No content credentials."),
     )
     console = Console(file=io.StringIO(), width=120)
     in_words(Path("file"), VerdictBody.model_validate(verdict), console)
@@ -92,3 +98,9 @@ def test_a_detector_that_should_have_answered_is_named() -> None:
     down, deaf = DetectorReport("c", "1", "not_installed"), DetectorReport("d", "1", "not_applicable")
     assert "degraded, did not answer: c (not installed)\n" in words(FILM, detectors=(ALONE, down, deaf))
     assert "degraded" not in words(FILM, detectors=(ALONE, deaf))
+
+
+def test_content_credentials_are_said_where_there_are_any() -> None:
+    assert "credentials" not in words(FILM)
+    signed = Credentials("valid", sentence='Content credentials signed by "[bold]A".')
+    assert '  Content credentials signed by "[bold]A".\n' in words(FILM, credentials=signed)
