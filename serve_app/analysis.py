@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from models.errors import UnknownModel, UnmaskError
+from models.errors import UnknownModel, UnmaskError, WrongSelection
 from serve_app.client import Client, ServiceError
 from serve_app.schemas import MediaBody, VerdictBody
 
@@ -53,7 +53,7 @@ def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err:
             with err.status(f"Analysing {escape(str(path))} ..."):
                 result = analyst(path, model)
             show(path, result)
-        except UnknownModel:
+        except (UnknownModel, WrongSelection):
             raise
         except (UnmaskError, ServiceError) as error:
             failed = True

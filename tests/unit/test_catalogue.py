@@ -82,7 +82,9 @@ def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_names_those_there_are() -> None:
-    with pytest.raises(UnknownModel, match=r"no model 'siglip-lstm-v9'.*Available: ensemble, mobilenet-sbi-v1"):
+    with pytest.raises(
+        UnknownModel, match=r"no model 'siglip-lstm-v9'.*Available: ensemble, cascade, mobilenet-sbi-v1"
+    ):
         read_catalogue().choose("siglip-lstm-v9")
 
 

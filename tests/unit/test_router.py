@@ -24,7 +24,7 @@ MEDIA = MediaRef("media", "00")  # type: ignore[arg-type]
 SCORED = Scored((ClipScore(3.0, (), 0),), "cpu", 0)
 FACES = Extraction(
     MediaFacts("video", "00", 1, frames_analysed=16),
-    (Track(0, np.array([0.0, 1.0]), np.zeros((2, 4), np.float32)),),
+    (Track(0, np.array([0.0, 1.0]), np.tile(np.array([0, 0, 90, 90], np.float32), (2, 1))),),
     Timings(),
 )
 
