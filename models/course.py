@@ -62,10 +62,8 @@ class Course:
         return {outcome.row.id: outcome for outcome in (*self.absent, *outcomes)}
 
     def _lanes(self) -> list[list[ModelRow]]:
-        """The rows that may be asked, by what they look at or listen to, the cheapest first."""
-        rows = [row for row in self.rows if decides(row, self.mode)] if self.mode == "cascade" else list(self.rows)
-        regions = dict.fromkeys(row.view.region for row in rows)
-        return [sorted((r for r in rows if r.view.region == region), key=lambda r: r.cost) for region in regions]
+        """The rows that may be asked."""
+        return lanes([row for row in self.rows if self.mode != "cascade" or decides(row, self.mode)])
 
     def _walk(
         self, lane: Sequence[ModelRow], done: Done, extraction: Extraction
@@ -88,6 +86,12 @@ class Course:
     def _not_needed(self, row: ModelRow) -> Outcome:
         why = "the cheaper detectors were sure without it" if row.fused else "a cascade asks only what decides"
         return Outcome(row, "not_needed", why=why)
+
+
+def lanes(rows: Sequence[ModelRow]) -> list[list[ModelRow]]:
+    """Rows by what they look at or listen to, the cheapest first; of equal cost, in their own order."""
+    regions = dict.fromkeys(row.view.region for row in rows)
+    return [sorted((r for r in rows if r.view.region == region), key=lambda r: r.cost) for region in regions]
 
 
 def is_sure(p_fake: float, bounds: CascadeRow) -> bool:
