@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from models.types import DetectorReport, FaceReport, MediaFacts, Region, Verdict
+from models.types import (
+    Analysed,
+    DetectorReport,
+    FaceReport,
+    Finding,
+    MediaFacts,
+    Region,
+    Temporal,
+    Transition,
+    Verdict,
+)
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
 
-def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport, ...] = ()) -> str:
+def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport, ...] = (), **more: Any) -> str:
     verdict = Verdict(
         "REAL",
         0.1,
@@ -25,6 +35,7 @@ def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport
         media=media,
         faces=faces,
         detectors=detectors,
+        **more,
     )
     console = Console(file=io.StringIO(), width=120)
     in_words(Path("file"), VerdictBody.model_validate(verdict), console)
@@ -92,3 +103,33 @@ def test_a_detector_that_should_have_answered_is_named() -> None:
     down, deaf = DetectorReport("c", "1", "not_installed"), DetectorReport("d", "1", "not_applicable")
     assert "degraded, did not answer: c (not installed)\n" in words(FILM, detectors=(ALONE, down, deaf))
     assert "degraded" not in words(FILM, detectors=(ALONE, deaf))
+
+
+FACES = Finding("face", "FAKE", 0.9, "", "", ("a",), face=0)
+VOICE = Finding("audio", "REAL", 0.2, "", "", ("b",), decides=False)
+
+
+def test_findings_are_told_where_there_are_several() -> None:
+    said = words(FILM, findings=(FACES, VOICE), disagreement="face and voice differ: so and so")
+    assert "  faces: FAKE, p(fake) 0.90\n" in said
+    assert "  voice: REAL, p(fake) 0.20; only reported, decides nothing\n" in said
+    assert "  face and voice differ: so and so\n" in said
+    assert "faces:" not in words(FILM, findings=(FACES,))
+
+
+def test_a_finding_that_abstains_says_why_and_one_with_nothing_to_look_at_is_not_told() -> None:
+    silent = Finding("audio", "UNDETERMINED", None, "silent", "silence: nothing can be heard in 9.9 s of sound")
+    nothing = Finding("audio", "UNDETERMINED", None, "nothing_applicable", "no sound: a picture has none")
+    assert "voice: UNDETERMINED, silence: nothing" in words(FILM, findings=(FACES, silent))
+    assert "voice" not in words(FILM, findings=(FACES, nothing))
+
+
+def test_changes_over_time_are_told() -> None:
+    run = Temporal("face 0", 0.8, "rising", 0.1, "alternating", (Transition(1.25, "FAKE"), Transition(2.0, "REAL")))
+    assert "face 0 over time: rising, FAKE from 1.2 s, REAL from 2.0 s\n" in words(FILM, temporal=(run,))
+    assert "over time" not in words(FILM, temporal=(replace(run, transitions=()),))
+
+
+def test_sound_that_was_heard_in_part_is_said() -> None:
+    assert "11% of the sound was listened to" in words(FILM, analysed=Analysed(sound=0.11))
+    assert "listened to" not in words(FILM, detectors=(report("b", "audio"),), analysed=Analysed(sound=1.0))
