@@ -19,12 +19,13 @@ from ray.serve.handle import DeploymentHandle
 from deployments.detector import Scored
 from deployments.frame_extractor import ExtractedViews
 from deployments.retry import call
+from models.course import Course, course_of
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import how_to_install
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnmaskError
-from models.extraction import nothing_to_see
-from models.fusion import Outcome, fuse
-from models.types import Verdict, View
+from models.fusion import fuse
+from models.outcomes import Outcome, not_applicable
+from models.types import Clip, Verdict, View
 
 LOGGER = logging.getLogger("ray.serve")
 DETECTOR_ATTEMPTS = 4
@@ -62,42 +63,39 @@ class EnsembleRouter:
 
         Args:
             media: the file's bytes, or a reference to them.
-            model: a model's id, or `ensemble`; empty for the service's default.
+            model: a model's id, several with commas between, `ensemble` or `cascade`; empty for the service's default.
 
         Raises:
             UnknownModel: no model of that name; those there are are named.
+            WrongSelection: a list of models names one twice.
             NotInstalled: the model, or every model asked for, is not on this machine.
             MediaError: the media cannot be analysed; one subclass per cause.
         """
         started = time.monotonic()
         model = model or self._default_model
-        rows, absent = self._here(model)
+        course = course_of(self._catalogue, model, self._absent(model))
         media = media if isinstance(media, MediaRef) else await asyncio.to_thread(store, media)
-        views = tuple(dict.fromkeys(row.view.view() for row in rows))
-        extracted, outcomes = await self._extract_and_score(media, rows, views)
-        verdict = fuse(extracted.extraction, [*absent, *outcomes], self._catalogue.verdict, model)
+        extracted, outcomes = await self._extract_and_score(media, course)
+        verdict = fuse(extracted.extraction, outcomes, self._catalogue.verdict, model)
         total_s = time.monotonic() - started
         detectors_s = total_s - extracted.extraction.timings.total_s
         return replace(verdict, timings=replace(verdict.timings, detectors_s=max(0.0, detectors_s), total_s=total_s))
 
-    def _here(self, model: str) -> tuple[Sequence[ModelRow], Sequence[Outcome]]:
-        """The rows that have a deployment, and outcomes for those that were not installed when the graph was drawn."""
+    def _absent(self, model: str) -> Sequence[Outcome]:
+        """Outcomes for the rows that were not installed when the graph was drawn: they have no deployment."""
         rows = self._catalogue.choose(model)
-        here = [row for row in rows if row.id in self._detectors]
-        if not here:
+        absent = [row for row in rows if row.id not in self._detectors]
+        if len(absent) == len(rows):
             raise NotInstalled(f"{rows[0].id} is not installed.", how_to_install(rows[0]))
-        absent = [row for row in rows if row not in here]
-        return here, [Outcome(row, "not_installed", why=how_to_install(row)) for row in absent]
+        return [Outcome(row, "not_installed", why=how_to_install(row)) for row in absent]
 
-    async def _extract_and_score(
-        self, media: MediaRef, rows: Sequence[ModelRow], views: tuple[View, ...]
-    ) -> tuple[ExtractedViews, Sequence[Outcome]]:
+    async def _extract_and_score(self, media: MediaRef, course: Course) -> tuple[ExtractedViews, Sequence[Outcome]]:
         """Extract, then score; once more from the start if the views died with the extractor that held them."""
-        extracted = await self._extract(media, views)
-        outcomes = await self._score_all(rows, views, extracted)
+        extracted = await self._extract(media, course.views)
+        outcomes = await self._score_all(course, extracted)
         if any(outcome.why == VIEWS_LOST for outcome in outcomes):
-            extracted = await self._extract(media, views)
-            outcomes = await self._score_all(rows, views, extracted)
+            extracted = await self._extract(media, course.views)
+            outcomes = await self._score_all(course, extracted)
         return extracted, outcomes
 
     async def _extract(self, media: MediaRef, views: tuple[View, ...]) -> ExtractedViews:
@@ -111,23 +109,28 @@ class EnsembleRouter:
             raise Overloaded("as many clips wait to be decoded as are accepted.", "Try again later.") from None
         return extracted
 
-    async def _score_all(
-        self, rows: Sequence[ModelRow], views: tuple[View, ...], extracted: ExtractedViews
-    ) -> Sequence[Outcome]:
-        outcomes = await asyncio.gather(*(self._score(row, extracted, views.index(row.view.view())) for row in rows))
+    async def _score_all(self, course: Course, extracted: ExtractedViews) -> Sequence[Outcome]:
+        views = course.views
+        outcomes: list[Outcome] = []
+        while asked := course.following(outcomes, extracted.extraction):
+            scoring = (self._score(row, extracted, views.index(row.view.view())) for row in asked)
+            outcomes += await asyncio.gather(*scoring)
         if any(outcome.why == BUSY for outcome in outcomes) and not any(outcome.scores for outcome in outcomes):
             raise Overloaded("as many clips wait for the detectors as are accepted.", "Try again later.")
-        return outcomes
+        return course.closed(outcomes, extracted.extraction)
 
     async def _score(self, row: ModelRow, extracted: ExtractedViews, index: int) -> Outcome:
         """One detector's outcome. Its failure is its own: the others' answers stand."""
         if extracted.empty[index]:
-            return Outcome(row, "not_applicable", why=nothing_to_see(row.view.view(), extracted.extraction))
+            return not_applicable(row, extracted.extraction)
+        started = time.monotonic()
+        outcome = await self._answer(row, extracted.refs[index])
+        return replace(outcome, seconds=time.monotonic() - started)
+
+    async def _answer(self, row: ModelRow, clips: "ObjectRef[tuple[Clip, ...]]") -> Outcome:
         try:
             async with asyncio.timeout(self._detector_timeout_s):
-                scored: Scored = await call(
-                    self._detectors[row.id].score, extracted.refs[index], attempts=DETECTOR_ATTEMPTS
-                )
+                scored: Scored = await call(self._detectors[row.id].score, clips, attempts=DETECTOR_ATTEMPTS)
         except TimeoutError:
             return Outcome(row, "late", why=f"no answer within {self._detector_timeout_s:g} s")
         except ObjectLostError:

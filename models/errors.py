@@ -15,6 +15,7 @@
     +-- Overloaded                there is as much to do as is accepted; later it may pass
     +-- CatalogueError            configs/models.yaml is wrong; the row and key are named
     +-- UnknownModel              no row of the catalogue has that id
+    +-- WrongSelection            a list of models names one twice, or something that is no single model
     +-- WeightsError              weights are altered, or do not fit their architecture
         +-- NotInstalled          weights are not on this machine; the command that brings them is named
 
@@ -138,6 +139,12 @@ class UnknownModel(UnmaskError):
     """No row of the catalogue has that id."""
 
     code = "unknown_model"
+
+
+class WrongSelection(UnmaskError):
+    """A list of models names one twice, names none, or a mode among them."""
+
+    code = "wrong_selection"
 
 
 class WeightsError(UnmaskError):

@@ -21,8 +21,8 @@ from models.media.limits import AUDIO_CODECS, SAMPLE_RATE_HZ, Limits
 from models.media.plan import sample_indices
 from models.media.sniff import STILLS
 from models.media.stream import MediaStream, read
-from models.media.windows import cut_windows, window_starts
-from models.types import Clip, Credentials, Kind, MediaFacts, Timings, Track, View
+from models.media.windows import covered, cut_windows, window_starts
+from models.types import Clip, Credentials, Kind, MediaFacts, ReasonCode, Timings, Track, View
 
 DECODER_THREADS = 2
 
@@ -33,7 +33,8 @@ class Extraction:
 
     `tracks` are in pixels of the upright picture, `timings` hold probe, decode, faces and their total. `audio_codec`
     is also that of a sound track that is not accepted; `heard_s` is how much sound could be decoded, if a view wanted
-    any, and `audible_s` how much of it was not silence.
+    any, and `audible_s` how much of it was not silence. `span_s` is the time from the first analysed frame to the last,
+    `listened_s` how much of the sound lies in a window.
     """
 
     media: MediaFacts
@@ -43,6 +44,16 @@ class Extraction:
     heard_s: float = 0.0
     audible_s: float = 0.0
     credentials: Credentials = field(default_factory=Credentials)
+    span_s: float = 0.0
+    listened_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a view has no clip: from the fixed list, and in words."""
+
+    code: ReasonCode
+    why: str
 
 
 class Extractor:
@@ -96,6 +107,7 @@ class Extractor:
             for frame in stream.frames():
                 cutter.take(frame)
             ear = _Ear(stream)
+        clips = {view: (ear if view.region == "audio" else cutter).clips(view) for view in views}
         timings = Timings(
             probe_s=stream.report.probe_s,
             decode_s=stream.report.decode_s,
@@ -110,8 +122,10 @@ class Extractor:
             heard_s=len(ear.samples) / SAMPLE_RATE_HZ,
             audible_s=ear.audible_s,
             credentials=credentials,
+            span_s=cutter.last_s - cutter.first_s,
+            listened_s=ear.listened_s,
         )
-        return extraction, {view: (ear if view.region == "audio" else cutter).clips(view) for view in views}
+        return extraction, clips
 
     def _request(self, views: Sequence[View]) -> Request:
         """Pictures only if a view wants pictures, sound only if one wants sound."""
@@ -126,35 +140,42 @@ class Extractor:
         return finder
 
 
-def nothing_to_see(view: View, extraction: Extraction) -> str:
-    """Why a view has no clip, in words."""
+def nothing_to_see(view: View, extraction: Extraction) -> Lack:
+    """Why a view has no clip."""
     if view.region == "audio":
         return _nothing_to_hear(view, extraction)
     frames = extraction.media.frames_analysed
     if extraction.media.kind == "audio":
-        return "no pictures: there is only sound"
+        return Lack("nothing_applicable", "no pictures: there is only sound")
     if view.region == "face" and not extraction.tracks:
-        return f"no face: none was found in {_frames(frames)}"
+        return Lack("no_face", f"no face: none was found in {_frames(frames)}")
     if view.region == "face":
         seen = max(len(track.times_s) for track in extraction.tracks)
         where = f"seen in {_frames(seen)}" if seen < view.minimum else "seen in too few of the frames looked at"
-        return f"face too brief: {where}, {view.minimum} are needed"
-    return f"too few frames: {frames} could be decoded, {view.minimum} are needed"
+        return Lack("too_few_frames", f"face too brief: {where}, {view.minimum} are needed")
+    return Lack("too_few_frames", f"too few frames: {frames} could be decoded, {view.minimum} are needed")
 
 
-def _nothing_to_hear(view: View, extraction: Extraction) -> str:
-    if extraction.media.kind == "image":
-        return "no sound: a picture has none"
-    if not extraction.audio_codec:
-        return "no sound: the video has no sound track"
-    if extraction.audio_codec not in AUDIO_CODECS:
-        return f"no sound: the codec of the sound track, {extraction.audio_codec}, is not accepted"
-    if not extraction.heard_s:
-        return f"no sound: nothing of the {extraction.audio_codec} sound track could be decoded"
+def _nothing_to_hear(view: View, extraction: Extraction) -> Lack:
+    if (why := _no_sound(extraction)) is not None:
+        return Lack("nothing_applicable", f"no sound: {why}")
     if not extraction.audible_s:
-        return f"silence: nothing can be heard in {extraction.heard_s:.1f} s of sound"
+        return Lack("silent", f"silence: nothing can be heard in {extraction.heard_s:.1f} s of sound")
     needed_s = view.minimum / SAMPLE_RATE_HZ
-    return f"too little sound: {extraction.audible_s:.1f} s of audible sound, {needed_s:.1f} s are needed"
+    heard = f"{extraction.audible_s:.1f} s of audible sound, {needed_s:.1f} s are needed"
+    return Lack("too_short", f"too little sound: {heard}")
+
+
+def _no_sound(extraction: Extraction) -> str | None:
+    if extraction.media.kind == "image":
+        return "a picture has none"
+    if not extraction.audio_codec:
+        return "the video has no sound track"
+    if extraction.audio_codec not in AUDIO_CODECS:
+        return f"the codec of the sound track, {extraction.audio_codec}, is not accepted"
+    if not extraction.heard_s:
+        return f"nothing of the {extraction.audio_codec} sound track could be decoded"
+    return None
 
 
 def _frames(count: int) -> str:
@@ -181,6 +202,7 @@ class _Cutter:
 
     def __init__(self, views: Iterable[View], probe: Probe, finder: Finder, predictor: Landmarks | None) -> None:
         self.frames = 0
+        self.first_s = self.last_s = 0.0
         self.faces_s = 0.0
         self._wanted = {
             view: set(sample_indices(probe.frames_total, view.count).tolist())
@@ -194,6 +216,8 @@ class _Cutter:
         self._to_full_size = probe.width / max(probe.frame_width, 1)
 
     def take(self, frame: Frame) -> None:
+        self.first_s = self.first_s if self.frames else frame.t_s
+        self.last_s = frame.t_s
         self.frames += 1
         sightings = self._find(frame) if self._follows_faces else []
         for view, wanted in self._wanted.items():
@@ -244,12 +268,14 @@ class _Ear:
         sound = stream.audio()
         self.samples = np.empty(0, np.float32) if sound is None else sound
         self.audible_s = stream.audible_s
+        self.listened_s = 0.0
 
     def clips(self, view: View) -> tuple[Clip, ...]:
         """One clip of windows, unless less can be heard than the view needs."""
         if round(self.audible_s * SAMPLE_RATE_HZ) < max(view.minimum, 1):
             return ()
         starts = window_starts(len(self.samples), view.size, view.count, view.hop)
+        self.listened_s = max(self.listened_s, covered(starts, view.size, len(self.samples)) / SAMPLE_RATE_HZ)
         windows = cut_windows(self.samples, starts, view.size, repeat=view.fit == "repeat")
         return (Clip(windows, starts / SAMPLE_RATE_HZ),)
 

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.course import course_of
 from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detector, read_catalogue
 from models.detectors.contract import Detector
 from models.detectors.store import how_to_install
 from models.errors import EmptyMedia
-from models.extraction import Extraction, Extractor, nothing_to_see
+from models.extraction import Extraction, Extractor
 from models.faces.tools import FaceTools
-from models.fusion import Outcome, fuse
+from models.fusion import fuse
 from models.media.limits import Limits
+from models.outcomes import Outcome, not_applicable
 from models.types import Clip, ClipScore, Precision, Verdict
 
 
@@ -44,22 +46,24 @@ class Pipeline:
 
         Args:
             media: the file's bytes, or its path.
-            model: a model's id, or `ensemble`.
+            model: a model's id, several with commas between, `ensemble` or `cascade`.
 
         Raises:
             UnknownModel: no model of that name.
+            WrongSelection: a list of models names one twice.
             MediaError: the media cannot be analysed; one subclass per cause.
             NotInstalled: the model, or every model asked for, is not on this machine.
             WeightsError: a detector's weights were altered or do not fit.
         """
         started = time.monotonic()
-        rows, outcomes = installed(self.catalogue, self.catalogue.choose(model))
+        course = course_of(self.catalogue, model, installed(self.catalogue, self.catalogue.choose(model))[1])
         content = read_bytes(media) if isinstance(media, Path) else np.frombuffer(media, np.uint8)
-        views = tuple(dict.fromkeys(row.view.view() for row in rows))
-        extraction, clips = self._extractor.extract(content, hashlib.sha256(content.data).hexdigest(), views)
+        extraction, clips = self._extractor.extract(content, hashlib.sha256(content.data).hexdigest(), course.views)
         extracted = time.monotonic()
-        outcomes += [self._score(row, extraction, clips[row.view.view()]) for row in rows]
-        verdict = fuse(extraction, outcomes, self.catalogue.verdict, model)
+        outcomes: list[Outcome] = []
+        while asked := course.following(outcomes, extraction):
+            outcomes += [self._score(row, extraction, clips[row.view.view()]) for row in asked]
+        verdict = fuse(extraction, course.closed(outcomes, extraction), self.catalogue.verdict, model)
         now = time.monotonic()
         timings = replace(verdict.timings, detectors_s=now - extracted, total_s=now - started)
         return replace(verdict, timings=timings)
@@ -72,9 +76,11 @@ class Pipeline:
 
     def _score(self, row: ModelRow, extraction: Extraction, clips: Sequence[Clip]) -> Outcome:
         if not clips:
-            return Outcome(row, "not_applicable", why=nothing_to_see(row.view.view(), extraction))
-        scores = score_clips(self.detector(row), clips, row.share.batch_frames)
-        return Outcome(row, "ok", scores, device=self._device)
+            return not_applicable(row, extraction)
+        detector = self.detector(row)
+        started = time.monotonic()
+        scores = score_clips(detector, clips, row.share.batch_frames)
+        return Outcome(row, "ok", scores, device=self._device, seconds=time.monotonic() - started)
 
 
 def installed(catalogue: Catalogue, rows: Sequence[ModelRow]) -> tuple[list[ModelRow], list[Outcome]]:

@@ -15,10 +15,26 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Class = Literal["fake", "real"]
 Kind = Literal["video", "image", "audio"]
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
-DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
 CredentialsState = Literal["not_read", "none", "invalid", "valid"]
 Integrity = Literal["not_checked", "intact", "broken"]
 SignerTrust = Literal["not_checked", "trusted", "untrusted"]
+DetectorState = Literal["ok", "not_applicable", "not_needed", "failed", "late", "not_installed"]
+Mode = Literal["ensemble", "cascade", "selection", "single"]
+ReasonCode = Literal[
+    "",  # not UNDETERMINED
+    "no_face",  # none was found in the frames looked at
+    "face_too_small",  # every face is below `verdict.face_px` of the catalogue
+    "too_few_frames",  # fewer frames, or frames with the face, than a detector needs
+    "too_short",  # less audible sound than a detector needs
+    "silent",  # there is sound, and nothing can be heard in it
+    "nothing_applicable",  # no detector that was asked takes what the media has
+    "detectors_disagree",  # some are sure that it is fake, others that it is real
+    "spans_threshold",  # p_fake lies between the bounds of the verdict
+    "no_answer",  # who should have answered failed, was late or is not installed
+    "only_reported",  # only detectors answered that are not fused
+]
+Trend = Literal["rising", "falling", "stable"]
+Pattern = Literal["sustained_fake", "sustained_real", "alternating", "uncertain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +161,7 @@ class DetectorReport:
     """What became of one detector in one analysis.
 
     `region` is what it looks at, or `audio`. Where it is not `calibrated`, its `p_fake` puts clips in order and is no
-    probability.
+    probability. `seconds` passed from asking it to its answer, waiting for others included.
     """
 
     id: str
@@ -158,6 +174,7 @@ class DetectorReport:
     gpu_memory_bytes: int = 0
     region: Region = "face"
     calibrated: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +278,81 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What is said of one modality: of all faces, of the whole frames, or of the sound.
+
+    Attributes:
+        region: which.
+        verdict: as the media's, of this modality alone.
+        p_fake: of its most fake subject; None if nothing could be scored.
+        reason_code, reason: why the verdict is UNDETERMINED; else empty.
+        detectors: ids of those whose scores it rests on.
+        decides: False where it is made of detectors that are not fused: it is reported and has no part in the verdict.
+        face: the track that decided, if faces were looked at and one was scored.
+    """
+
+    region: Region
+    verdict: Label
+    p_fake: float | None
+    reason_code: ReasonCode
+    reason: str
+    detectors: tuple[str, ...] = ()
+    decides: bool = True
+    face: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """From `t_s` on the timeline is past the other bound of the verdict: from REAL to FAKE, or back."""
+
+    t_s: float
+    to: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Temporal:
+    """How a subject's score runs over time; of each finding that decides, the subject that decided it.
+
+    Attributes:
+        source: as in `Segment`: `face 0`, `frame` or `audio`.
+        consistency: `1 - min(2 * variance, 1)` of `p_fake` over its points.
+        trend, slope_per_s: the Theil-Sen slope of `p_fake` per second, and what it comes to from first to last point.
+        pattern: `sustained_fake` or `sustained_real` if four fifths of the points are past that bound and none past
+            the other; `alternating` if there are transitions; else `uncertain`.
+        transitions: where it crosses from one side of the band between the bounds to the other.
+        anomalies_s: times of points far from the median.
+    """
+
+    source: str
+    consistency: float
+    trend: Trend
+    slope_per_s: float
+    pattern: Pattern
+    transitions: tuple[Transition, ...] = ()
+    anomalies_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """How much of the media was looked at and listened to.
+
+    Attributes:
+        frames: analysed frames out of all, 0 to 1; 0 where there is none.
+        span_s: seconds from the first analysed frame to the last.
+        sound: share of the sound that lay in at least one window, 0 to 1; 0 where there is none.
+    """
+
+    frames: float = 0.0
+    span_s: float = 0.0
+    sound: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer. The same from the library, the command, the deployment handle and the HTTP routes.
 
     `p_fake` is None when nothing could be scored; `confidence` is `max(p_fake, 1 - p_fake)`, and then 0.
+    `disagreement` says in words where faces and voice are found to be different.
     """
 
     verdict: Label
@@ -281,3 +369,8 @@ class Verdict:
     segments: tuple[Segment, ...] = ()
     timings: Timings = field(default_factory=Timings)
     credentials: Credentials = field(default_factory=Credentials)
+    reason_code: ReasonCode = ""
+    findings: tuple[Finding, ...] = ()
+    analysed: Analysed = field(default_factory=Analysed)
+    temporal: tuple[Temporal, ...] = ()
+    disagreement: str = ""

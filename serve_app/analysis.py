@@ -7,13 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from models.errors import UnknownModel, UnmaskError
+from models.errors import UnknownModel, UnmaskError, WrongSelection
 from serve_app.client import Client, ServiceError
 from serve_app.schemas import MediaBody, VerdictBody
 
 COLOURS = {"FAKE": "bold red", "REAL": "bold green", "UNDETERMINED": "bold yellow"}
 
+REGIONS = {"face": "faces", "frame": "whole frames", "audio": "voice"}
+
 ABSENT = frozenset({"failed", "late", "not_installed"})  # should have answered
+WHOLE = 0.995  # of the sound: less is said
 
 Analyst = Callable[[Path, str], VerdictBody]
 Printer = Callable[[Path, "VerdictBody | Failure"], None]
@@ -54,7 +57,7 @@ def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err:
             with err.status(f"Analysing {escape(str(path))} ..."):
                 result = analyst(path, model)
             show(path, result)
-        except UnknownModel:
+        except (UnknownModel, WrongSelection):
             raise
         except (UnmaskError, ServiceError) as error:
             failed = True
@@ -96,11 +99,15 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
     )
     if result.reason:
         console.print(f"  {escape(result.reason)}", highlight=False)
+    for line in _findings(result):
+        console.print(f"  {escape(line)}", highlight=False)
     for face in result.faces:
         score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
         mark = ", decided" if face.decided else ""
         when = "" if result.media.kind == "image" else f"{face.start_s:.1f} to {face.end_s:.1f} s, "
         console.print(f"  face {face.track}: {when}{score}{mark}", highlight=False)
+    for line in _course(result):
+        console.print(f"  {escape(line)}", highlight=False)
     scores = [f"{d.id} {d.p_fake:.2f}" for d in result.detectors if d.p_fake is not None]
     if len(scores) > 1:  # one alone says what the verdict says
         console.print(f"  p(fake) of each: {', '.join(scores)}", highlight=False)
@@ -117,6 +124,26 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
     )
 
 
+def _findings(result: VerdictBody) -> Iterator[str]:
+    """What faces, frames and voice say each, unless one alone says what the verdict says; and where they differ."""
+    told = [finding for finding in result.findings if finding.reason_code != "nothing_applicable"]
+    if len(told) > 1 or any(not finding.decides for finding in told):
+        for finding in told:
+            score = finding.reason if finding.p_fake is None else f"p(fake) {finding.p_fake:.2f}"
+            note = "" if finding.decides else "; only reported, decides nothing"
+            yield f"{REGIONS[finding.region]}: {finding.verdict}, {score}{note}"
+    if result.disagreement:
+        yield result.disagreement
+
+
+def _course(result: VerdictBody) -> Iterator[str]:
+    """Where the score of a subject crosses from one side to the other."""
+    for run in result.temporal:
+        if run.transitions:
+            changes = ", ".join(f"{change.to} from {change.t_s:.1f} s" for change in run.transitions)
+            yield f"{run.source} over time: {run.trend}, {changes}"
+
+
 def _reservations(result: VerdictBody) -> Iterator[str]:
     """What the verdict does not cover, or not as it seems."""
     rough = [d.id for d in result.detectors if d.p_fake is not None and not d.calibrated]
@@ -124,6 +151,8 @@ def _reservations(result: VerdictBody) -> Iterator[str]:
         yield f"not calibrated: {', '.join(rough)}; their p(fake) puts clips in order and is no probability"
     if result.media.frames_analysed and result.media.audio_s and all(d.region != "audio" for d in result.detectors):
         yield f"the sound ({result.media.audio_s:.1f} s) was not listened to: no detector of sound was asked"
+    if 0 < result.analysed.sound < WHOLE:
+        yield f"{result.analysed.sound:.0%} of the sound was listened to"
 
 
 def _what(media: MediaBody) -> str:

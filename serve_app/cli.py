@@ -22,6 +22,9 @@ app.add_typer(models_app, name="models")
 ProfileOption = Annotated[Path, typer.Option(help="A Serve configuration file.")]
 
 
+MODEL_HELP = "A model's id, several with commas between, `cascade`, or `ensemble`: all that apply."
+
+
 @app.command()
 def up(
     profile: ProfileOption = Path("configs/serve/local.yaml"),
@@ -45,7 +48,9 @@ def down() -> None:
 @app.command()
 def analyze(
     files: Annotated[list[Path], typer.Argument(help="Videos, pictures or recordings.")],
-    model: Annotated[str, typer.Option(help="A model's id; by default all that apply.")] = "ensemble",
+    model: Annotated[
+        str, typer.Option(help="A model's id, several with commas between, `cascade`, or `ensemble`: all that apply.")
+    ] = "ensemble",
     as_json: JsonFlag = False,
     url: Annotated[str, typer.Option(help="Analyse on this server instead of in this process.")] = "",
     key: Annotated[str, typer.Option(help="The server's API key; by default API_KEY of the settings.")] = "",

@@ -34,6 +34,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.DecoderCrashed, 422, "Encode the file anew"),
     (causes.MediaError, 422, "Encode the file anew"),
     (causes.UnknownModel, 404, "Check model name spelling"),
+    (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),

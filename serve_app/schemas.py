@@ -5,6 +5,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
+Region = Literal["frame", "face", "audio"]
+ReasonCode = Literal[
+    "",
+    "no_face",
+    "face_too_small",
+    "too_few_frames",
+    "too_short",
+    "silent",
+    "nothing_applicable",
+    "detectors_disagree",
+    "spans_threshold",
+    "no_answer",
+    "only_reported",
+]
 
 
 class Body(BaseModel):
@@ -39,18 +53,19 @@ class DetectorBody(Body):
     """What became of one detector.
 
     `region` is what it looks at, or `audio`. Where it is not `calibrated`, its `p_fake` puts clips in order and is no
-    probability.
+    probability. `seconds` passed from asking it to its answer, waiting included.
     """
 
     id: str
     revision: str
-    status: Literal["ok", "not_applicable", "failed", "late", "not_installed"]
+    status: Literal["ok", "not_applicable", "not_needed", "failed", "late", "not_installed"]
     why: str
     p_fake: float | None
     weight: float
     device: str
-    region: Literal["frame", "face", "audio"]
+    region: Region
     calibrated: bool
+    seconds: float
 
 
 class BoxBody(Body):
@@ -78,7 +93,7 @@ class TimelineBody(Body):
     t_s: float
     face: int | None
     p_fake: float
-    region: Literal["frame", "face", "audio"]
+    region: Region
 
 
 class SegmentBody(Body):
@@ -130,6 +145,50 @@ class CredentialsBody(Body):
     sentence: str
 
 
+class FindingBody(Body):
+    """What is said of one modality: of all faces, of whole frames, or of the sound.
+
+    Where `decides` is false, it is made of detectors that are not fused, and has no part in the verdict. `face` is the
+    track that decided it.
+    """
+
+    region: Region
+    verdict: Label
+    p_fake: float | None
+    reason_code: ReasonCode
+    reason: str
+    detectors: list[str]
+    decides: bool
+    face: int | None
+
+
+class AnalysedBody(Body):
+    """How much was analysed: share of the frames, seconds from first to last of these, share of the sound."""
+
+    frames: float
+    span_s: float
+    sound: float
+
+
+class TransitionBody(Body):
+    """From `t_s` on the timeline is past the other bound of the verdict."""
+
+    t_s: float
+    to: Label
+
+
+class TemporalBody(Body):
+    """How the timeline of a subject that decided a finding runs; docs/api.md defines each figure."""
+
+    source: str
+    consistency: float
+    trend: Literal["rising", "falling", "stable"]
+    slope_per_s: float
+    pattern: Literal["sustained_fake", "sustained_real", "alternating", "uncertain"]
+    transitions: list[TransitionBody]
+    anomalies_s: list[float]
+
+
 class VerdictBody(Body):
     """The answer, the same from the library, the command, the deployment handle and the routes."""
 
@@ -147,6 +206,11 @@ class VerdictBody(Body):
     segments: list[SegmentBody]
     timings: TimingsBody
     credentials: CredentialsBody
+    reason_code: ReasonCode
+    findings: list[FindingBody]
+    analysed: AnalysedBody
+    temporal: list[TemporalBody]
+    disagreement: str
 
 
 class AnalyzeBody(VerdictBody):

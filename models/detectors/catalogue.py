@@ -9,18 +9,18 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.detectors.contract import Detector, Recipe
 from models.detectors.store import ROOT, Store
-from models.errors import CatalogueError, UnknownModel
-from models.types import Align, Class, Fit, Precision, Region, Resample, Spacing, View
+from models.errors import CatalogueError, UnknownModel, WrongSelection
+from models.types import Align, Class, Fit, Mode, Precision, Region, Resample, Spacing, View
 
 CATALOGUE_FILE = ROOT / "configs" / "models.yaml"
-ENSEMBLE = "ensemble"
+ENSEMBLE, CASCADE = "ensemble", "cascade"  # names that clients use like a model's
 
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of a file below the model's folder: no path
@@ -129,7 +129,10 @@ class AssetRow(_Strict):
 
 
 class ModelRow(AssetRow):
-    """One detector. What is not `fused` is reported in the ensemble with weight 0; asked for by name, it decides."""
+    """One detector. What is not `fused` is reported in the ensemble with weight 0; asked for by name, it decides.
+
+    `cost` is what one clip takes, in seconds of one CPU core: a cascade asks the cheapest first.
+    """
 
     enabled: bool = True
     fused: bool = True
@@ -138,6 +141,7 @@ class ModelRow(AssetRow):
     options: dict[str, Any] = {}
     calibration: CalibrationRow = CalibrationRow()
     weight: Annotated[float, Field(gt=0)] = 1.0
+    cost: Annotated[float, Field(gt=0)] = 1.0
     share: ShareRow = ShareRow()
 
     @property
@@ -156,23 +160,50 @@ class ModelRow(AssetRow):
         return architecture
 
 
-class VerdictRow(_Strict):
-    """Between `real_below` and `fake_above` the answer is UNDETERMINED."""
+class _Bounds(_Strict):
+    """Two probabilities, the lower one first."""
 
-    real_below: Share01 = 0.45
-    fake_above: Share01 = 0.55
+    real_below: Share01
+    fake_above: Share01
 
     @model_validator(mode="after")
-    def _ordered(self) -> "VerdictRow":
+    def _ordered(self) -> Self:
         if self.real_below > self.fake_above:
             raise ValueError(f"real_below {self.real_below} is above fake_above {self.fake_above}")
         return self
 
 
+class VerdictRow(_Bounds):
+    """Between `real_below` and `fake_above` the answer is UNDETERMINED.
+
+    Faces whose longer side is below `face_px` pixels of the upright picture are not judged.
+    """
+
+    real_below: Share01 = 0.45
+    fake_above: Share01 = 0.55
+    face_px: Annotated[int, Field(ge=0, le=4096)] = 48
+
+
+class CascadeRow(_Bounds):
+    """While the answer so far lies between the two, a cascade asks the next; `measured` says what they save."""
+
+    real_below: Share01 = 0.05
+    fake_above: Share01 = 0.95
+    measured: str = ""
+
+
 class _CatalogueFile(_Strict):
     verdict: VerdictRow = VerdictRow()
+    cascade: CascadeRow = CascadeRow()
     models: Annotated[tuple[ModelRow, ...], Field(min_length=1)]
     tools: tuple[AssetRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _goes_on_while_undetermined(self) -> Self:
+        inner, outer = self.verdict, self.cascade
+        if outer.real_below > inner.real_below or outer.fake_above < inner.fake_above:
+            raise ValueError("cascade: its bounds lie inside those of the verdict: it would stop at UNDETERMINED")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +216,7 @@ class Catalogue:
         store: where files are.
         every: all detectors of the file, served or not.
         tools: what the extractor can use, such as a face finder.
+        cascade: while it asks the next detector.
     """
 
     rows: tuple[ModelRow, ...]
@@ -192,6 +224,7 @@ class Catalogue:
     store: Store = field(default_factory=Store)
     every: tuple[ModelRow, ...] = ()
     tools: tuple[AssetRow, ...] = ()
+    cascade: CascadeRow = field(default_factory=CascadeRow)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -211,11 +244,37 @@ class Catalogue:
         for row in self.rows:
             if row.id == model:
                 return row
-        raise _unknown(model, [ENSEMBLE, *self.ids])
+        raise _unknown(model, [ENSEMBLE, CASCADE, *self.ids])
 
     def choose(self, model: str) -> tuple[ModelRow, ...]:
-        """The rows that answer for a model's name: one detector, or all of them for `ensemble`."""
-        return self.rows if model == ENSEMBLE else (self.row(model),)
+        """The rows that answer: all for `ensemble` and `cascade`, one for its id, several for ids with commas between.
+
+        Raises:
+            UnknownModel: there is none of that name; those there are are named.
+            WrongSelection: a list names one twice, or something that is no single model.
+        """
+        if mode_of(model) in {ENSEMBLE, CASCADE}:
+            return self.rows
+        names = [name.strip() for name in model.split(",")]
+        if wrong := sorted({name or "nothing" for name in names if not name or name in {ENSEMBLE, CASCADE}}):
+            raise WrongSelection(f"{model!r} lists {', '.join(wrong)}.", "A list is of ids of single models.")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise WrongSelection(f"{model!r} names {', '.join(twice)} more than once.", "Name each model once.")
+        return tuple(self.row(name) for name in names)
+
+
+def mode_of(model: str) -> Mode:
+    """How a model's name is to be answered: by all, by a cascade, by several of them, or by one."""
+    if model == ENSEMBLE:
+        return "ensemble"
+    if model == CASCADE:
+        return "cascade"
+    return "selection" if "," in model else "single"
+
+
+def decides(row: ModelRow, mode: Mode) -> bool:
+    """Whether a row has a part in the verdict: those that are fused, and every one that was asked for by name."""
+    return row.fused or mode in {"selection", "single"}
 
 
 def _unknown(name: str, there_are: Sequence[str]) -> UnknownModel:
@@ -246,8 +305,10 @@ def read_catalogue(path: Path = CATALOGUE_FILE, served: Sequence[str] = (), stor
     ids = [row.id for row in (*content.models, *content.tools)]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise CatalogueError(f"{path}: more than one row has the id {', '.join(twice)}.")
+    if taken := sorted({ENSEMBLE, CASCADE} & set(ids)):
+        raise CatalogueError(f"{path}: {', '.join(taken)} cannot be the id of a row.")
     rows = _served(content.models, served, path)
-    return Catalogue(rows, content.verdict, store or Store(), content.models, content.tools)
+    return Catalogue(rows, content.verdict, store or Store(), content.models, content.tools, content.cascade)
 
 
 def _served(rows: Sequence[ModelRow], served: Sequence[str], path: Path) -> tuple[ModelRow, ...]:

@@ -28,6 +28,12 @@ def window_starts(total: int, size: int, count: int, hop: int = 0) -> Ints:
     return np.rint(np.linspace(0, last, max(needed, 1))).astype(np.int64)
 
 
+def covered(starts: Ints, size: int, total: int) -> int:
+    """How many of a track's `total` samples lie in at least one window; `starts` increase."""
+    ends = np.minimum(starts + size, total)
+    return int((ends - np.maximum(starts, np.append(0, ends[:-1]))).clip(0).sum())
+
+
 def cut_windows(samples: Samples, starts: Ints, size: int, *, repeat: bool) -> NDArray[np.float32]:
     """The windows as `(W, size)` float32.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from models.detectors.catalogue import ENSEMBLE, Catalogue
+from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue
 from models.errors import UnmaskError
 from models.media.limits import ACCEPTED_MEDIA
 from models.types import Verdict
@@ -31,7 +31,8 @@ KEYS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTT
 router = APIRouter(prefix="/analyze", tags=["analyze"], dependencies=KEYS)
 
 ROLLING_FRAMES = 10  # the older service's rolling window
-ModelName = Annotated[str, Query(description="a model's id, or `ensemble`; by default the service's default model")]
+NAMES = "a model's id, several with commas between, `ensemble` or `cascade`; by default the service's default model"
+ModelName = Annotated[str, Query(description=NAMES)]
 FORM = {
     "requestBody": {
         "required": True,
@@ -167,7 +168,7 @@ def _known(catalogue: Catalogue, model: str) -> None:
     try:
         catalogue.choose(model)
     except UnmaskError as error:
-        raise from_cause(error, (ENSEMBLE, *catalogue.ids)) from None
+        raise from_cause(error, (ENSEMBLE, CASCADE, *catalogue.ids)) from None
 
 
 def _too_slow(limit_s: float) -> ApiError:

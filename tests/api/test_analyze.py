@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models import errors as causes
-from models.types import Verdict
+from models.types import Analysed, Finding, Temporal, Transition, Verdict
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService, assert_problem, verdict
 
@@ -63,6 +63,40 @@ def test_an_unknown_model_is_404_with_the_models_there_are(client: TestClient, s
     assert "invalid-model" in body["message"]
     assert "mobilenet-sbi-v1" in body["available_models"]
     assert service.received == []
+
+
+def test_several_models_may_be_asked_by_name(client: TestClient, service: FakeService) -> None:
+    body = client.post("/analyze?model=mobilenet-sbi-v1,voice-v1", files=CLIP).json()
+    assert body["model"] == "mobilenet-sbi-v1,voice-v1"
+    assert len(service.received) == 1
+
+
+def test_an_unknown_name_among_several_is_404_with_the_models_there_are(client: TestClient) -> None:
+    body = assert_problem(client.post("/analyze?model=mobilenet-sbi-v1,nope", files=CLIP), 404, "unknown_model")
+    assert body["available_models"][:2] == ["ensemble", "cascade"]
+
+
+def test_a_model_named_twice_is_422_before_the_body_is_read(client: TestClient, service: FakeService) -> None:
+    twice = client.post("/analyze?model=voice-v1,voice-v1", files=CLIP)
+    assert "voice-v1 more than once" in assert_problem(twice, 422, "wrong_selection")["detail"]
+    assert service.received == []
+
+
+def test_the_answer_has_findings_reason_code_share_and_course_over_time(
+    client: TestClient, service: FakeService
+) -> None:
+    def told(upload: Upload, model: str) -> Verdict:
+        run = Temporal("face 0", 0.9, "rising", 0.1, "alternating", (Transition(1.0, "FAKE"),))
+        finding = Finding("face", "FAKE", 0.9, "", "", ("mobilenet-sbi-v1",), face=0)
+        more: dict[str, Any] = {"findings": (finding,), "temporal": (run,), "analysed": Analysed(0.06, 2.0)}
+        return replace(verdict(upload, model), **more)
+
+    service.answer = told
+    body = client.post("/analyze", files=CLIP).json()
+    assert body["findings"][0]["face"] == 0
+    assert body["temporal"][0]["transitions"] == [{"t_s": 1.0, "to": "FAKE"}]
+    assert body["analysed"] == {"frames": 0.06, "span_s": 2.0, "sound": 0.0}
+    assert (body["reason_code"], body["disagreement"]) == ("", "")
 
 
 def test_an_unknown_model_in_the_form_is_404(client: TestClient) -> None:

@@ -1,12 +1,14 @@
 """The whole way of a clip: HTTP in, verdict out, through the running graph."""
 
+import io
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import cv2
 import httpx
 import numpy as np
@@ -18,7 +20,7 @@ from models.detectors.store import ROOT
 from models.pipeline import Pipeline
 from models.types import Verdict
 from tests.api.conftest import assert_problem
-from tests.media import Coding, clip_from_frames, pixel_bomb
+from tests.media import Coding, clip_from_frames, pixel_bomb, silence, still, tone
 from tests.service import Running, graph_processes, replicas
 
 Picture = NDArray[np.uint8]
@@ -42,6 +44,13 @@ def panning(picture: Picture, width: int, height: int, count: int = 24) -> list[
     return [np.ascontiguousarray(wide[i : i + height, 2 * i : 2 * i + width]) for i in range(count)]
 
 
+def pictures(clip: bytes) -> Iterator[Picture]:
+    """A clip's frames, `(H, W, 3)` uint8 RGB."""
+    with av.open(io.BytesIO(clip), "r") as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24").astype(np.uint8)
+
+
 def test_health_is_ready(running: Running) -> None:
     response = httpx.get(running.url + "/health")
     assert response.status_code == 200
@@ -56,13 +65,18 @@ def test_the_samples_are_told_apart(running: Running, real_clip: bytes, forged_c
     assert real.keys() >= README_FIELDS
 
 
-def test_http_handle_and_library_give_one_answer(running: Running, real_clip: bytes) -> None:
-    over_http = running.post("/analyze", real_clip).json()
+@pytest.mark.parametrize("model", ["ensemble", "cascade", "mobilenet-sbi-v1,voice-v1"])
+def test_http_handle_and_library_give_one_answer(running: Running, real_clip: bytes, model: str) -> None:
+    over_http = running.post("/analyze", real_clip, model=model).json()
     handle = serve.get_deployment_handle("EnsembleRouter", "unmask")
-    by_handle: Verdict = handle.analyze.remote(real_clip).result(timeout_s=60)
-    by_library = Pipeline().analyze(real_clip)
+    by_handle: Verdict = handle.analyze.remote(real_clip, model).result(timeout_s=60)
+    by_library = Pipeline().analyze(real_clip, model)
     for other in (by_handle, by_library):
-        assert other.p_fake == pytest.approx(over_http["p_fake"], abs=1e-5)
+        assert other.p_fake == pytest.approx(over_http["p_fake"], abs=1e-6)
+        assert [point.p_fake for point in other.timeline] == pytest.approx(
+            [point["p_fake"] for point in over_http["timeline"]], abs=1e-6
+        )
+        assert [report.status for report in other.detectors] == [report["status"] for report in over_http["detectors"]]
         assert other.media.sha256 == over_http["media"]["sha256"]
         assert [len(face.boxes) for face in other.faces] == [len(face["boxes"]) for face in over_http["faces"]]
 
@@ -113,12 +127,47 @@ def test_two_faces_are_scored_each(running: Running, portrait: Picture) -> None:
     assert body["p_fake"] == max(face["p_fake"] for face in body["faces"])
 
 
+def test_of_two_faces_the_forged_one_is_named(running: Running, real_clip: bytes, forged_clip: bytes) -> None:
+    both = zip(pictures(real_clip), pictures(forged_clip), strict=True)
+    clip = clip_from_frames((np.concatenate(pair, axis=1) for pair in both), Coding(fps=25, options={"crf": "12"}))
+    body = running.post("/analyze", clip).json()
+    assert (body["prediction"], len(body["faces"])) == ("FAKE", 2)
+    real, forged = sorted(body["faces"], key=lambda face: face["boxes"][0]["xyxy"][0])
+    assert (real["decided"], forged["decided"]) == (False, True)
+    assert body["findings"][0]["face"] == forged["track"]
+    assert real["p_fake"] < 0.5 < forged["p_fake"]
+
+
+def test_a_voice_is_a_finding_of_its_own(running: Running, portrait: Picture) -> None:
+    body = running.post("/analyze", clip_from_frames(panning(portrait, 640, 480, 60), sound=tone(2.0))).json()
+    assert [(found["region"], found["decides"]) for found in body["findings"]] == [("face", True), ("audio", False)]
+    assert all(found["p_fake"] is not None for found in body["findings"])
+    assert body["p_fake"] == body["findings"][0]["p_fake"]
+    assert body["analysed"]["sound"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_silent_track_says_so_and_the_faces_are_judged(running: Running, portrait: Picture) -> None:
+    body = running.post("/analyze", clip_from_frames(panning(portrait, 640, 480, 60), sound=silence(2.0))).json()
+    assert [found["reason_code"] for found in body["findings"] if found["region"] == "audio"] == ["silent"]
+    assert body["p_fake"] is not None
+
+
+def test_a_picture_has_a_face_and_nothing_to_hear(running: Running, portrait: Picture) -> None:
+    body = running.post("/analyze", still(portrait)).json()
+    assert body["media"]["kind"] == "image"
+    assert body["p_fake"] is not None
+    assert [found["reason_code"] for found in body["findings"] if found["region"] == "audio"] == ["nothing_applicable"]
+    assert body["temporal"] == []
+
+
 def test_no_face_is_undetermined_with_the_reason(running: Running) -> None:
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.integers(0, 255, (300, 400, 3), np.uint8), (0, 0), 3).astype(np.uint8)
     body = running.post("/analyze", clip_from_frames(panning(texture, 640, 480))).json()
     assert (body["prediction"], body["p_fake"]) == ("UNDETERMINED", None)
     assert body["reason"].startswith("no face")
+    assert body["reason_code"] == "no_face"
+    assert body["analysed"]["frames"] > 0
     assert body["detectors"][0]["status"] == "not_applicable"
 
 

@@ -173,6 +173,29 @@ def test_a_voice_note_is_scored_by_two_detectors_at_once(kinds: Running) -> None
     assert {point["region"] for point in body["timeline"]} == {"audio"}
 
 
+def test_faces_and_whole_frames_are_findings_of_their_own(kinds: Running) -> None:
+    body = kinds.post("/analyze", (ROOT / "assets/sample_real.mp4").read_bytes()).json()
+    face, frame = (next(f for f in body["findings"] if f["region"] == region) for region in ("face", "frame"))
+    assert (face["detectors"], frame["detectors"]) == ([FACES], [FRAMES])
+    assert body["p_fake"] == max(face["p_fake"], frame["p_fake"])
+    assert body["faces"][0]["p_fake"] == face["p_fake"]
+
+
+def test_only_those_that_are_named_answer_and_all_of_them_decide(kinds: Running) -> None:
+    body = kinds.post("/analyze", sound_only(tone(4.0)), model=f"{SPEECH},{VOICE}").json()
+    assert answered(body) == {SPEECH: "ok", VOICE: "ok"}
+    assert body["mode"] == "selection"
+    assert body["findings"][0]["detectors"] == [SPEECH, VOICE]
+
+
+def test_a_cascade_answers_for_a_voice_note(kinds: Running) -> None:
+    body = kinds.post("/analyze", sound_only(tone(4.0)), model="cascade").json()
+    assert body["mode"] == "cascade"
+    assert answered(body)[VOICE] == "ok"
+    assert answered(body)[SPEECH] in {"ok", "not_needed"}
+    assert 0 < body["p_fake"] < 1
+
+
 def test_what_is_not_installed_is_named_and_the_rest_answers(kinds: Running) -> None:
     body = kinds.post("/analyze", sound_only(tone(4.0))).json()
     assert answered(body)[ABSENT] == "not_installed"

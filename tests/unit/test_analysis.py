@@ -8,17 +8,23 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from models.types import Credentials, DetectorReport, FaceReport, MediaFacts, Region, Verdict
+from models.types import (
+    Analysed,
+    Credentials,
+    DetectorReport,
+    FaceReport,
+    Finding,
+    MediaFacts,
+    Region,
+    Temporal,
+    Transition,
+    Verdict,
+)
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
 
-def words(
-    media: MediaFacts,
-    *faces: FaceReport,
-    detectors: tuple[DetectorReport, ...] = (),
-    credentials: Credentials | None = None,
-) -> str:
+def words(media: MediaFacts, *faces: FaceReport, detectors: tuple[DetectorReport, ...] = (), **more: Any) -> str:
     verdict = Verdict(
         "REAL",
         0.1,
@@ -30,7 +36,7 @@ def words(
         media=media,
         faces=faces,
         detectors=detectors,
-        credentials=credentials or Credentials("none", sentence="No content credentials."),
+        **({"credentials": Credentials("none", sentence="No content credentials.")} | more),
     )
     console = Console(file=io.StringIO(), width=120)
     in_words(Path("file"), VerdictBody.model_validate(verdict), console)
@@ -104,3 +110,33 @@ def test_content_credentials_are_said_where_there_are_any() -> None:
     assert "credentials" not in words(FILM)
     signed = Credentials("valid", sentence='Content credentials signed by "[bold]A".')
     assert '  Content credentials signed by "[bold]A".\n' in words(FILM, credentials=signed)
+
+
+FACES = Finding("face", "FAKE", 0.9, "", "", ("a",), face=0)
+VOICE = Finding("audio", "REAL", 0.2, "", "", ("b",), decides=False)
+
+
+def test_findings_are_told_where_there_are_several() -> None:
+    said = words(FILM, findings=(FACES, VOICE), disagreement="face and voice differ: so and so")
+    assert "  faces: FAKE, p(fake) 0.90\n" in said
+    assert "  voice: REAL, p(fake) 0.20; only reported, decides nothing\n" in said
+    assert "  face and voice differ: so and so\n" in said
+    assert "faces:" not in words(FILM, findings=(FACES,))
+
+
+def test_a_finding_that_abstains_says_why_and_one_with_nothing_to_look_at_is_not_told() -> None:
+    silent = Finding("audio", "UNDETERMINED", None, "silent", "silence: nothing can be heard in 9.9 s of sound")
+    nothing = Finding("audio", "UNDETERMINED", None, "nothing_applicable", "no sound: a picture has none")
+    assert "voice: UNDETERMINED, silence: nothing" in words(FILM, findings=(FACES, silent))
+    assert "voice" not in words(FILM, findings=(FACES, nothing))
+
+
+def test_changes_over_time_are_told() -> None:
+    run = Temporal("face 0", 0.8, "rising", 0.1, "alternating", (Transition(1.25, "FAKE"), Transition(2.0, "REAL")))
+    assert "face 0 over time: rising, FAKE from 1.2 s, REAL from 2.0 s\n" in words(FILM, temporal=(run,))
+    assert "over time" not in words(FILM, temporal=(replace(run, transitions=()),))
+
+
+def test_sound_that_was_heard_in_part_is_said() -> None:
+    assert "11% of the sound was listened to" in words(FILM, analysed=Analysed(sound=0.11))
+    assert "listened to" not in words(FILM, detectors=(report("b", "audio"),), analysed=Analysed(sound=1.0))

@@ -76,13 +76,31 @@ def test_bounds_in_the_wrong_order_are_refused(content: dict[str, Any], tmp_path
         read_catalogue(written(content, tmp_path))
 
 
+@pytest.mark.parametrize("cascade", [{"real_below": 0.45}, {"fake_above": 0.55}])
+def test_a_cascade_that_would_stop_at_undetermined_is_refused(
+    content: dict[str, Any], tmp_path: Path, cascade: dict[str, float]
+) -> None:
+    content["cascade"] = cascade
+    with pytest.raises(CatalogueError, match="it would stop at UNDETERMINED"):
+        read_catalogue(written(content, tmp_path))
+
+
+@pytest.mark.parametrize("name", ["ensemble", "cascade"])
+def test_a_row_cannot_have_the_name_of_a_mode(content: dict[str, Any], tmp_path: Path, name: str) -> None:
+    content["models"][0]["id"] = name
+    with pytest.raises(CatalogueError, match=f"{name} cannot be the id of a row"):
+        read_catalogue(written(content, tmp_path))
+
+
 def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"nowhere\.yaml cannot be read"):
         read_catalogue(tmp_path / "nowhere.yaml")
 
 
 def test_an_unknown_model_names_those_there_are() -> None:
-    with pytest.raises(UnknownModel, match=r"no model 'siglip-lstm-v9'.*Available: ensemble, mobilenet-sbi-v1"):
+    with pytest.raises(
+        UnknownModel, match=r"no model 'siglip-lstm-v9'.*Available: ensemble, cascade, mobilenet-sbi-v1"
+    ):
         read_catalogue().choose("siglip-lstm-v9")
 
 

@@ -77,14 +77,14 @@ def test_without_a_face_there_is_no_clip_and_the_reason_is_said() -> None:
     extraction, clips = extract(clip(frames=10), FACE, FRAME)
     assert clips[FACE] == ()
     assert len(clips[FRAME]) == 1
-    assert nothing_to_see(FACE, extraction) == "no face: none was found in 8 analysed frames"
+    assert nothing_to_see(FACE, extraction).why == "no face: none was found in 8 analysed frames"
 
 
 def test_a_face_seen_in_fewer_frames_than_a_view_needs_is_left_out(talking: bytes) -> None:
     demanding = View("face", 64, count=8, minimum=9)
     extraction, clips = extract(talking, demanding)
     assert clips[demanding] == ()
-    assert nothing_to_see(demanding, extraction) == "face too brief: seen in 8 analysed frames, 9 are needed"
+    assert nothing_to_see(demanding, extraction).why == "face too brief: seen in 8 analysed frames, 9 are needed"
 
 
 def test_a_picture_is_a_clip_of_one_frame(portrait: NDArray[np.uint8]) -> None:
@@ -186,18 +186,18 @@ NOTHING: dict[str, tuple[Callable[[], bytes], View, str]] = {
 def test_a_view_without_a_clip_says_why(make: Callable[[], bytes], view: View, why: str) -> None:
     extraction, clips = extract(make(), view)
     assert clips[view] == ()
-    assert nothing_to_see(view, extraction) == why
+    assert nothing_to_see(view, extraction).why == why
 
 
 def test_a_track_that_cannot_be_decoded_is_told_from_one_that_is_not_there() -> None:
     film = Extraction(MediaFacts("video", "00", 1, audio_s=3.0), (), Timings(), audio_codec="aac")
-    assert nothing_to_see(SOUND, film) == "no sound: nothing of the aac sound track could be decoded"
+    assert nothing_to_see(SOUND, film).why == "no sound: nothing of the aac sound track could be decoded"
 
 
 def test_a_face_whose_crops_are_too_few_though_its_track_is_long_says_so() -> None:
     track = Track(0, np.arange(20.0), np.zeros((20, 4), np.float32))
     film = Extraction(MediaFacts("video", "00", 1, frames_analysed=20), (track,), Timings())
-    why = nothing_to_see(View("face", 64, minimum=8), film)
+    why = nothing_to_see(View("face", 64, minimum=8), film).why
     assert why == "face too brief: seen in too few of the frames looked at, 8 are needed"
 
 

@@ -20,7 +20,7 @@ def row(model: str = "a", weight: float = 1.0, scale: float = 1.0, bias: float =
 def extraction(*sightings: int, frames: int = 16) -> Extraction:
     """A clip of 1 s with one face track per argument, seen in that many frames."""
     tracks = tuple(
-        Track(number, np.linspace(0, 1, seen), np.tile(np.array([0, 0, 9, 9], np.float32), (seen, 1)))
+        Track(number, np.linspace(0, 1, seen), np.tile(np.array([0, 0, 90, 90], np.float32), (seen, 1)))
         for number, seen in enumerate(sightings)
     )
     return Extraction(MediaFacts("video", "00", 1, frames_analysed=frames), tracks, Timings())
@@ -163,11 +163,14 @@ def test_a_fake_voice_is_not_averaged_away_by_a_real_picture() -> None:
     assert [segment.source for segment in found.segments] == ["audio"]
 
 
-def test_a_detector_of_whole_frames_counts_with_every_face() -> None:
-    outcomes = [ok({0: 3.0, 1: 0.0}, of("face", weight=2.0)), ok({None: -3.0}, of("frame", "b", weight=1.0))]
+def test_a_detector_of_whole_frames_makes_a_finding_of_its_own_and_changes_no_face() -> None:
+    outcomes = [ok({0: 1.0, 1: -3.0}, of("face")), ok({None: 4.0}, of("frame", "b"))]
     found = fuse(extraction(16, 16), outcomes, BOUNDS, "ensemble")
-    assert [face.p_fake for face in found.faces] == [pytest.approx(sigmoid(1.0)), pytest.approx(sigmoid(-1.0))]
-    assert found.p_fake == pytest.approx(sigmoid(1.0))
+    assert [face.p_fake for face in found.faces] == [pytest.approx(sigmoid(1.0)), pytest.approx(sigmoid(-3.0))]
+    assert [finding.region for finding in found.findings] == ["face", "frame"]
+    assert [finding.p_fake for finding in found.findings] == [pytest.approx(sigmoid(1.0)), pytest.approx(sigmoid(4.0))]
+    assert found.p_fake == pytest.approx(sigmoid(4.0))
+    assert not any(face.decided for face in found.faces)
 
 
 def test_windows_make_a_timeline_at_their_middles() -> None:

@@ -15,7 +15,7 @@ from deployments import ensemble_router
 from deployments.detector import Scored
 from deployments.ensemble_router import EnsembleRouter, MediaRef
 from deployments.frame_extractor import ExtractedViews
-from models.detectors.catalogue import Catalogue, FileRow, ModelRow, VerdictRow, read_catalogue
+from models.detectors.catalogue import CascadeRow, Catalogue, FileRow, ModelRow, VerdictRow, read_catalogue
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnknownModel
 from models.extraction import Extraction
 from models.types import ClipScore, MediaFacts, Timings, Track, Verdict, View
@@ -24,7 +24,7 @@ MEDIA = MediaRef("media", "00")  # type: ignore[arg-type]
 SCORED = Scored((ClipScore(3.0, (), 0),), "cpu", 0)
 FACES = Extraction(
     MediaFacts("video", "00", 1, frames_analysed=16),
-    (Track(0, np.array([0.0, 1.0]), np.zeros((2, 4), np.float32)),),
+    (Track(0, np.array([0.0, 1.0]), np.tile(np.array([0, 0, 90, 90], np.float32), (2, 1))),),
     Timings(),
 )
 
@@ -107,6 +107,20 @@ def analyze(
         timeout_s,
     )
     return asyncio.run(router.analyze(MEDIA, model))
+
+
+def by_cascade(detectors: dict[str, Handle]) -> Verdict:
+    """In the order of their names, each dearer than the one before."""
+    found = rows(*detectors)
+    priced = [row.model_copy(update={"cost": float(i + 1), "weight": 1.0}) for i, row in enumerate(found.rows)]
+    bounds = CascadeRow(real_below=0.1, fake_above=0.9)
+    catalogue = Catalogue(tuple(priced), found.verdict, cascade=bounds)
+    router = EnsembleRouter(Handle(extracted), detectors, catalogue, "cascade", 5.0)  # type: ignore[arg-type]
+    return asyncio.run(router.analyze(MEDIA))
+
+
+async def unsure(_: Any) -> Scored:
+    return Scored((ClipScore(0.5, (), 0),), "cpu", 0)
 
 
 def statuses(verdict: Verdict) -> dict[str, str]:
@@ -224,3 +238,33 @@ def test_a_view_without_a_clip_asks_no_detector() -> None:
     assert statuses(verdict) == {"a": "not_applicable"}
     assert (verdict.verdict, verdict.degraded) == ("UNDETERMINED", False)
     assert verdict.reason.startswith("no face")
+
+
+def test_a_cascade_that_is_sure_asks_nobody_else_and_is_not_degraded() -> None:
+    detectors = {"a": Handle(scored), "b": Handle(scored)}
+    verdict = by_cascade(detectors)
+    assert [handle.calls for handle in detectors.values()] == [1, 0]
+    assert statuses(verdict) == {"a": "ok", "b": "not_needed"}
+    assert (verdict.verdict, verdict.mode, verdict.degraded) == ("FAKE", "cascade", False)
+
+
+def test_a_cascade_that_is_unsure_asks_the_next() -> None:
+    verdict = by_cascade({"a": Handle(unsure), "b": Handle(scored), "c": Handle(scored)})
+    assert statuses(verdict) == {"a": "ok", "b": "ok", "c": "ok"}
+
+
+def test_a_cascade_goes_on_past_a_detector_that_is_down_and_says_degraded() -> None:
+    verdict = by_cascade({"a": Handle(raising(*[RuntimeError("x")] * 9)), "b": Handle(scored), "c": Handle(scored)})
+    assert statuses(verdict) == {"a": "failed", "b": "ok", "c": "not_needed"}
+    assert verdict.degraded
+
+
+def test_several_models_are_asked_by_name() -> None:
+    detectors = {"a": Handle(scored), "b": Handle(scored), "c": Handle(scored)}
+    verdict = analyze(Handle(extracted), detectors, "c,a")
+    assert [handle.calls for handle in detectors.values()] == [1, 0, 1]
+    assert (verdict.mode, verdict.model) == ("selection", "c,a")
+
+
+def test_how_long_each_detector_took_is_told() -> None:
+    assert all(report.seconds > 0 for report in analyze(Handle(extracted), {"a": Handle(scored)}).detectors)

@@ -88,7 +88,7 @@ class Worker:
         """Write the views; returns, for each, why it has no clip, or nothing."""
         media = np.asarray(read_bytes(path))
         extraction, clips = self._extractor.extract(media, sha256, views)
-        whys = ["" if clips[view] else nothing_to_see(view, extraction) for view in views]
+        whys = ["" if clips[view] else nothing_to_see(view, extraction).why for view in views]
         for view, why in zip(views, whys, strict=True):
             self._cache.save(sha256, view, clips[view], why)
         return whys

@@ -20,6 +20,7 @@ from models.detectors.catalogue import ENSEMBLE
 from models.errors import UnmaskError
 from models.types import Kind
 from serve_app.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from training.evaluation import cascade
 from training.evaluation.calibrate import Target, calibrate
 from training.evaluation.errors import EvaluationError
 from training.evaluation.listing import listed
@@ -60,6 +61,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         (folder / "summary.json").write_text(content + "\n", "utf-8")
         (folder / "report.html").write_text(html(summary, records, facts), "utf-8")
     show(summary, out)
+    if args.cascade:
+        cascade.show(records, analyst.catalogue.rows, analyst.catalogue.verdict, out)
     out.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
     return EXIT_FAILED if any(record.error for record in records) else 0
 
@@ -67,7 +70,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _calibrate(args: argparse.Namespace) -> int:
     analyst, records = _records(args)
     path = settings_for(args.model, args.catalogue).catalogue if args.write else None
-    calibrate(records, analyst.catalogue, Target(path, args.name or args.manifest.stem, args.split), out)
+    goal = cascade.Goal(args.cascade_agreement, args.cascade_cost)
+    wanted = None if goal == cascade.Goal() else goal
+    calibrate(records, analyst.catalogue, Target(path, args.name or args.manifest.stem, args.split, wanted), out)
     return EXIT_FAILED if any(record.error for record in records) else 0
 
 
@@ -109,12 +114,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--robustness-groups", type=int, default=0, help="degrade only items of so many groups of each kind of media"
     )
+    evaluate.add_argument("--cascade", action="store_true", help="also what a cascade saves and keeps, by its bounds")
     fit = commands.add_parser("calibrate", help="fit calibration and fusion weights")
     _shared(fit, _calibrate)
     fit.add_argument("--write", action="store_true", help="write them into the catalogue")
     fit.set_defaults(robustness=False, robustness_groups=0)
+    goals = fit.add_mutually_exclusive_group()
+    goals.add_argument("--cascade-agreement", type=share, help="bounds that keep so much of the ensemble's verdicts")
+    goals.add_argument("--cascade-cost", type=share, help="bounds that take so much of the ensemble's compute at most")
     fit.add_argument("--name", default="", help="what the data is called in the catalogue; by default the manifest's")
     return parser
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1; raises `ValueError`."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise ValueError(text)
+    return value
 
 
 def _shared(parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
-from models.detectors.catalogue import Catalogue, ModelRow
+from models.detectors.catalogue import CascadeRow, Catalogue, ModelRow
+from training.evaluation.cascade import Goal, chosen, clips_of, measured, order, points, seconds_of, table
 from training.evaluation.catalogue_text import Change, write
 from training.evaluation.errors import EvaluationError
 from training.evaluation.fit import Platt, fit_platt, fit_weights, folds, fused, sigmoid
@@ -58,7 +59,7 @@ class Fit:
         return np.stack([p.calibrated(data.logits[:, d]) for d, p in enumerate(self.platts)], axis=1)
 
     def ensemble(self, data: Data) -> Floats:
-        """`(N,)` fused logits: what looks and what listens are fused apart, and the more fake of the two counts."""
+        """`(N,)` fused logits: faces, frames and sound are fused apart, and the most fake of them counts."""
         calibrated, families = self.calibrated(data), _families(data.rows)
         each = np.stack([fused(calibrated[:, of], self.weights[of]) for of in families])
         return np.asarray(np.fmax.reduce(each), np.float64)
@@ -88,21 +89,49 @@ def calibrate(records: Sequence[Record], catalogue: Catalogue, how: "Target", co
     """
     data = data_of(records, catalogue.rows)
     found = fit(data)
+    changed = [
+        replace(change, cost=seconds_of(records, row))
+        for change, row in zip(changes(data, found, how), data.rows, strict=True)
+    ]
     _print(data, found, lines(data, found), console)
+    cascade = _cascade(records, catalogue, changed, how, console) if how.goal else None
     if how.path is None:
         console.print("Nothing was written; --write puts this into the catalogue.", highlight=False)
         return
-    write(how.path, changes(data, found, how))
+    write(how.path, changed, cascade)
     console.print(f"written: {how.path}", highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to write (`path` None: nowhere), and what the data is called there."""
+    """Where to write (`path` None: nowhere), what the data is called there, and what a cascade is to reach."""
 
     path: Path | None
     name: str
     split: str
+    goal: Goal | None = None
+
+    @property
+    def data(self) -> str:
+        """What the data is called."""
+        return f"{self.name}, {self.split or 'all items'}"
+
+
+def _cascade(
+    records: Sequence[Record], catalogue: Catalogue, changed: Sequence[Change], how: "Target", console: Console
+) -> CascadeRow:
+    """Bounds for the detectors as they will be calibrated, weighed and priced; printed beside the other choices."""
+    assert how.goal is not None, "nobody asked for a cascade"
+    by_id = {change.id: change for change in changed}
+    rows = [by_id[row.id].applied(row) if row.id in by_id else row for row in catalogue.rows]
+    clips = clips_of(records, rows, catalogue.verdict)
+    best = chosen(points(clips), how.goal)
+    for line in order(rows):
+        console.print(f"- {line}", markup=False, highlight=False)
+    console.print(table(clips))
+    bounds = best.bounds.model_copy(update={"measured": measured(clips, best, how.data)})
+    console.print(f"- bounds {bounds.real_below:g} and {bounds.fake_above:g}: {bounds.measured}", markup=False)
+    return bounds
 
 
 def data_of(records: Sequence[Record], rows: Sequence[ModelRow]) -> Data:
@@ -151,7 +180,7 @@ def lines(data: Data, found: Fit) -> list[Line]:
     before, unseen = as_served(data), _out_of_fold(data, found)
     alone = zip(data.rows, before.calibrated(data).T, unseen(Fit.calibrated).T, strict=True)
     rivals = {data.rows[d].id for family in _families(data.rows) if len(family) > 1 for d in family}
-    if not rivals:  # the only one that looks, or that listens, is the ensemble
+    if not rivals:  # each is the only one of its kind: there is nothing to fuse
         return [_line(row.id, data, *logits) for row, *logits in alone]
     together = unseen(Fit.ensemble)
     compared = [
@@ -164,7 +193,7 @@ def lines(data: Data, found: Fit) -> list[Line]:
 def changes(data: Data, found: Fit, how: Target) -> list[Change]:
     """What the catalogue's rows are to say."""
     today = datetime.now(UTC).date().isoformat()
-    start = f"{how.name}, {how.split or 'all items'} ("
+    start = f"{how.data} ("
     done = []
     for d, (row, platt, weight) in enumerate(zip(data.rows, found.platts, found.weights, strict=True)):
         known = data.only(~np.isnan(data.logits[:, d]))
@@ -259,9 +288,9 @@ def _auc(fake: Bools, score: Floats, groups: NDArray[np.str_]) -> Figure:
 
 
 def _families(rows: Sequence[ModelRow]) -> list[list[int]]:
-    """Detectors that the router fuses with each other: those that look, and those that listen."""
-    listens = {d: row.view.region == "audio" for d, row in enumerate(rows) if row.fused}
-    return [of for side in (False, True) if (of := [d for d, heard in listens.items() if heard == side])]
+    """Detectors that the router fuses with each other: of faces, of whole frames, of sound."""
+    regions = dict.fromkeys(row.view.region for row in rows if row.fused)
+    return [[d for d, row in enumerate(rows) if row.fused and row.view.region == region] for region in regions]
 
 
 def _enough(fake: Bools, logits: Floats) -> bool:

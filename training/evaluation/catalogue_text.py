@@ -1,18 +1,18 @@
-"""Writes calibration, weight and measured figures of rows into the catalogue's text; every other byte stays.
+"""Writes calibration, weight, cost and measured figures of rows, and a cascade's bounds, into the catalogue's text.
 
-YAML writers lose comments and layout. The parser's marks say where each value stands, and only those characters are
-replaced; then the new text is read as the service reads it and compared with the old: whatever else differs, nothing is
-written.
+Every other byte stays: YAML writers lose comments and layout. The parser's marks say where each value stands, and
+only those characters are replaced; then the new text is read as the service reads it and compared with the old:
+whatever else differs, nothing is written.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from models.detectors.catalogue import CalibrationRow, Catalogue, ModelRow, read_catalogue
+from models.detectors.catalogue import CalibrationRow, CascadeRow, Catalogue, ModelRow, read_catalogue
 from models.errors import CatalogueError
 from training.evaluation.errors import EvaluationError
 
@@ -28,6 +28,8 @@ class Change:
         measured: a line for `measured`.
         replaces: how the line begins that this one takes the place of, as an earlier run on the same data wrote it; if
             there is none, the line is added at the end.
+        cost: seconds per clip; None leaves it as it is.
+        cost: seconds per clip; None leaves it as it is.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Change:
     weight: float
     measured: str
     replaces: str
+    cost: float | None = None
 
     def applied(self, row: ModelRow) -> ModelRow:
         """The row as it should read."""
@@ -45,6 +48,7 @@ class Change:
             update={
                 "calibration": CalibrationRow(scale=self.scale, bias=self.bias),
                 "weight": self.weight,
+                "cost": row.cost if self.cost is None else self.cost,
                 "measured": (*kept[:at], self.measured, *kept[at:]),
             }
         )
@@ -59,8 +63,8 @@ class _Edit:
     text: str
 
 
-def write(path: Path, changes: Sequence[Change]) -> None:
-    """Change rows of a catalogue file.
+def write(path: Path, changes: Sequence[Change], cascade: CascadeRow | None = None) -> None:
+    """Change rows of a catalogue file, and its cascade if one is given.
 
     Raises:
         EvaluationError: a row's text cannot be changed safely, or the file cannot be written; it is as it was.
@@ -69,8 +73,9 @@ def write(path: Path, changes: Sequence[Change]) -> None:
     before = read_catalogue(path)
     try:
         old = path.read_bytes().decode("utf-8")
-        new = edited(old, changes)
-        _replace(path.resolve(), new.encode("utf-8"), lambda file: _verify(before, file, changes))
+        new = edited(old, changes, cascade)
+        wanted = replace(before, cascade=cascade or before.cascade)
+        _replace(path.resolve(), new.encode("utf-8"), lambda file: _verify(wanted, file, changes))
     except OSError as error:
         raise EvaluationError(f"{path} cannot be changed: {error.strerror}.") from error
 
@@ -87,14 +92,15 @@ def _replace(path: Path, content: bytes, check: Callable[[Path], None]) -> None:
         new.unlink(missing_ok=True)
 
 
-def edited(text: str, changes: Sequence[Change]) -> str:
-    """The text with the rows changed.
+def edited(text: str, changes: Sequence[Change], cascade: CascadeRow | None = None) -> str:
+    """The text with the rows, and the cascade, changed.
 
     Raises:
         EvaluationError: a row is not written the way this can change.
     """
     root = yaml.compose(text, yaml.SafeLoader)
     edits = [edit for change in changes for edit in _edits(text, _row(root, change.id), change)]
+    edits += [] if cascade is None else [_cascade(text, root, cascade)]
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
@@ -127,6 +133,11 @@ def _edits(text: str, row: yaml.MappingNode, change: Change) -> Iterator[_Edit]:
         absent.append(f"{indent}weight: {change.weight!r}")
     else:
         yield _replaced(weight, repr(change.weight))
+    cost = _value(row, "cost")
+    if change.cost is not None and cost is None:
+        absent.append(f"{indent}cost: {change.cost!r}")
+    elif change.cost is not None and cost is not None:
+        yield _replaced(cost, repr(change.cost))
     measured = _value(row, "measured")
     if measured is None:
         absent += [f"{indent}measured:", f"{indent}  - {_quoted(change.measured)}"]
@@ -136,6 +147,22 @@ def _edits(text: str, row: yaml.MappingNode, change: Change) -> Iterator[_Edit]:
         view = _value(row, "view")
         assert view is not None, "a row without a view was refused"
         yield _inserted(text, _last_line(view), absent)
+
+
+def _cascade(text: str, root: yaml.Node | None, cascade: CascadeRow) -> _Edit:
+    """The whole section anew, in the place of the old one, or before the rows."""
+    lines = ["cascade:", f"  real_below: {cascade.real_below!r}", f"  fake_above: {cascade.fake_above!r}"]
+    lines.append(f"  measured: {_quoted(cascade.measured)}")
+    assert isinstance(root, yaml.MappingNode), "a file that is no mapping was refused"
+    marks = {key.value: (key.start_mark, value) for key, value in root.value}
+    if "cascade" not in marks:
+        start = marks["models"][0].index
+        return _Edit(start, start, "".join(f"{line}\n" for line in lines) + "\n")
+    start, old = marks["cascade"]
+    every = text.splitlines(keepends=True)
+    ending = "\r\n" if every[start.line].endswith("\r\n") else "\n"
+    end = sum(len(line) for line in every[: _last_line(old) + 1])
+    return _Edit(start.index, end, "".join(line + ending for line in lines))
 
 
 def _calibration(node: yaml.Node, change: Change) -> Iterator[_Edit]:
@@ -202,7 +229,8 @@ def _verify(before: Catalogue, new: Path, changes: Sequence[Change]) -> None:
         after = read_catalogue(new)
     except CatalogueError as error:
         raise EvaluationError(f"The change would break the catalogue, so it was not made: {error.detail}") from error
-    if (after.every, after.tools, after.verdict, after.ids) != (wanted, before.tools, before.verdict, before.ids):
+    rest = (before.tools, before.verdict, before.cascade, before.ids)
+    if (after.every, after.tools, after.verdict, after.cascade, after.ids) != (wanted, *rest):
         wrong = [row.id for row, should in zip(after.every, wanted, strict=True) if row != should]
         raise EvaluationError(f"The change would alter more than was asked ({', '.join(wrong)}), so it was not made.")
 

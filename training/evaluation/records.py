@@ -19,7 +19,7 @@ class DetectorScore:
     """One detector's answer for one item: `p_fake` and the logit before calibration, both of its most fake subject.
 
     `basis` is what the logit rests on, which does not change with calibration; `weight` is its share in the verdict, 0
-    if it is only reported.
+    if it is only reported; `seconds` it took, 0 where that was not recorded.
     """
 
     id: str
@@ -28,6 +28,7 @@ class DetectorScore:
     logit: float | None = None
     basis: str = ""
     weight: float = 1.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

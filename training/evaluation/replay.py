@@ -8,12 +8,12 @@ with several it fuses face by face.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, VerdictRow
+from models.course import is_sure, lanes
+from models.detectors.catalogue import CascadeRow, Catalogue, ModelRow, VerdictRow, decides, mode_of
+from models.judgement import foremost, judged
+from models.outcomes import Voice, calibrated, fused, sigmoid
 from models.types import Label
 from training.evaluation.errors import EvaluationError
-from training.evaluation.fit import fused, sigmoid
 from training.evaluation.records import DetectorScore, Record
 
 
@@ -26,7 +26,7 @@ def replayed(records: Sequence[Record], catalogue: Catalogue, bases: Mapping[str
         records: analysed before.
         catalogue: says which detectors, and their calibration and weight.
         bases: what each detector's logits must rest on.
-        model: `ensemble`, in which a row that is not fused decides nothing, or a detector's id.
+        model: `ensemble` or `cascade`, in which a row that is not fused decides nothing, or ids of detectors.
 
     Raises:
         EvaluationError: a detector did not take part in those records, or it has changed since.
@@ -41,54 +41,58 @@ def replayed(records: Sequence[Record], catalogue: Catalogue, bases: Mapping[str
 
 
 def _replayed(record: Record, catalogue: Catalogue, model: str) -> Record:
+    mode = mode_of(model)
     by_id = {score.id: score for score in record.detectors}
     rows = [row for row in catalogue.rows if row.id in by_id]
-    weights = [row.weight if row.fused or model != ENSEMBLE else 0.0 for row in rows]
-    scores = [_calibrated(by_id[row.id], row, weight) for row, weight in zip(rows, weights, strict=True)]
-    p_fake = _fused(scores, rows)
+    scores = [_calibrated(by_id[row.id], row, row.weight if decides(row, mode) else 0.0) for row in rows]
+    heard = [voice for voice in voices_of(record, rows) if decides(voice.row, mode)]
+    if mode == "cascade":
+        heard = asked(heard, catalogue.cascade)
+    p_fake, verdict = judged_clip(heard, catalogue.verdict)
     alone = len(record.detectors) == 1
     return replace(
         record,
         detectors=tuple(scores),
         p_fake=p_fake,
-        verdict=verdict_of(p_fake, catalogue.verdict),
+        verdict=verdict,
         reason=record.reason if alone or p_fake is not None else ", ".join(dict.fromkeys(s.status for s in scores)),
         frames=record.frames if alone else 0,
         frame_p_fake=record.frame_p_fake if alone else (),
     )
 
 
-def verdict_of(p_fake: float | None, bounds: VerdictRow) -> Label:
-    """What the service answers."""
-    if p_fake is None or bounds.real_below <= p_fake <= bounds.fake_above:
-        return "UNDETERMINED"
-    return "FAKE" if p_fake > bounds.fake_above else "REAL"
+def voices_of(record: Record, rows: Sequence[ModelRow]) -> list[Voice]:
+    """What those of the rows that scored a clip say of it, calibrated."""
+    logits = {score.id: score.logit for score in record.detectors}
+    known = [(row, logits.get(row.id)) for row in rows]
+    return [Voice(row, calibrated(row, logit)) for row, logit in known if logit is not None]
+
+
+def asked(heard: Sequence[Voice], bounds: CascadeRow) -> list[Voice]:
+    """Those of the voices of a clip that a cascade with these bounds would have asked."""
+    by_id = {voice.row.id: voice for voice in heard}
+    found: list[Voice] = []
+    for lane in lanes([voice.row for voice in heard]):
+        so_far: list[Voice] = []
+        for row in lane:
+            if so_far and is_sure(sigmoid(fused(so_far)), bounds):
+                break
+            so_far.append(by_id[row.id])
+        found += so_far
+    return found
+
+
+def judged_clip(heard: Sequence[Voice], bounds: VerdictRow) -> tuple[float | None, Label]:
+    """What the service makes of a clip with one face at most: faces, frames and sound are judged each."""
+    regions = dict.fromkeys(voice.row.view.region for voice in heard)
+    subjects = judged({(r, None): [v for v in heard if v.row.view.region == r] for r in regions}, bounds)
+    decider = foremost(subjects)
+    if decider is None:
+        return None, "UNDETERMINED"
+    return max(subject.p_fake for subject in subjects), decider.verdict
 
 
 def _calibrated(score: DetectorScore, row: ModelRow, weight: float) -> DetectorScore:
     if score.logit is None:
         return replace(score, weight=weight)
-    logit = row.calibration.scale * score.logit + row.calibration.bias
-    return replace(score, p_fake=float(sigmoid(np.array(logit))), weight=weight)
-
-
-def _fused(scores: Sequence[DetectorScore], rows: Sequence[ModelRow]) -> float | None:
-    """What looks and what listens are fused apart, and the more fake of the two counts."""
-    sides = [
-        [(score, row) for score, row in zip(scores, rows, strict=True) if score.weight and _listens(row) == side]
-        for side in (False, True)
-    ]
-    each = [_weighted([(score.logit, row) for score, row in side if score.logit is not None]) for side in sides]
-    known = [logit for logit in each if logit is not None]
-    return float(sigmoid(np.array(max(known)))) if known else None
-
-
-def _weighted(answers: Sequence[tuple[float, ModelRow]]) -> float | None:
-    if not answers:
-        return None
-    logits = np.array([[row.calibration.scale * logit + row.calibration.bias for logit, row in answers]])
-    return float(fused(logits, np.array([row.weight for _, row in answers]))[0])
-
-
-def _listens(row: ModelRow) -> bool:
-    return row.view.region == "audio"
+    return replace(score, p_fake=sigmoid(calibrated(row, score.logit)), weight=weight)

@@ -19,7 +19,7 @@ from typing import Any
 import av
 import torch
 
-from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow
+from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue, ModelRow
 from models.detectors.store import ROOT
 from models.errors import MediaError, UnmaskError
 from models.pipeline import Pipeline
@@ -99,9 +99,10 @@ class Analyst:
 
 
 def settings_for(model: str, catalogue: Path | None = None) -> Settings:
-    """The service's settings, perhaps with another catalogue; a single detector is served, enabled or not."""
+    """The service's settings, perhaps with another catalogue; what is named by its id is served, enabled or not."""
     update = {} if catalogue is None else {"catalogue": catalogue}
-    return read_settings().model_copy(update=update if model == ENSEMBLE else {**update, "models": model})
+    named = model not in {ENSEMBLE, CASCADE}
+    return read_settings().model_copy(update={**update, "models": model} if named else update)
 
 
 def basis_of(settings: Settings, catalogue: Catalogue, model: str) -> str:
@@ -115,6 +116,7 @@ def basis_of(settings: Settings, catalogue: Catalogue, model: str) -> str:
         "rows": [row.model_dump(mode="json") for row in catalogue.rows],
         "installed": [catalogue.store.is_installed(row) for row in catalogue.rows],
         "verdict": catalogue.verdict.model_dump(),
+        "cascade": catalogue.cascade.model_dump() if model == CASCADE else {},
         **_surroundings(settings),
     }
     return _hash(content)
@@ -168,7 +170,8 @@ def filled(empty: Record, verdict: Verdict, catalogue: Catalogue) -> Record:
 
 def _score(report: DetectorReport, row: ModelRow) -> DetectorScore:
     logit = None if report.p_fake is None else raw_logit(report.p_fake, row)
-    return DetectorScore(report.id, report.status, report.p_fake, logit, weight=report.weight)
+    seconds = round(report.seconds, DIGITS)
+    return DetectorScore(report.id, report.status, report.p_fake, logit, weight=report.weight, seconds=seconds)
 
 
 def raw_logit(p_fake: float, row: ModelRow) -> float:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.media.windows import cut_windows, window_starts
+from models.media.windows import covered, cut_windows, window_starts
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,11 @@ def test_sound_shorter_than_a_window_is_filled_up(repeat: bool, expected: list[i
 
 def test_windows_hold_the_samples_from_their_starts() -> None:
     assert cut_windows(SOUND, np.array([0, 3]), 2, repeat=False).tolist() == [[1, 2], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("starts", "total", "expected"),
+    [([0], 60, 60), ([0, 100], 200, 200), ([0, 50], 150, 150), ([0, 300], 400, 200), ([], 100, 0)],
+)
+def test_how_much_windows_cover_counts_what_overlaps_once(starts: list[int], total: int, expected: int) -> None:
+    assert covered(np.array(starts, np.int64), 100, total) == expected

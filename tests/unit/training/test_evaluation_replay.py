@@ -2,11 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from models.detectors.catalogue import ENSEMBLE, CalibrationRow, Catalogue, VerdictRow, read_catalogue
+from models.detectors.catalogue import (
+    ENSEMBLE,
+    CalibrationRow,
+    CascadeRow,
+    Catalogue,
+    VerdictRow,
+    read_catalogue,
+)
 from tests.unit.training.recorded import recorded
 from training.evaluation.errors import EvaluationError
 from training.evaluation.records import DetectorScore, Record
-from training.evaluation.replay import replayed, verdict_of
+from training.evaluation.replay import replayed
 
 LOOKS, OTHER, LISTENS = "mobilenet-sbi-v1", "mesonet-meso4-df", "aasist-l"
 BASES = {LOOKS: "l", OTHER: "o", LISTENS: "a"}
@@ -97,8 +104,24 @@ def test_a_failed_item_stays_failed() -> None:
     assert replayed([record(mobilenet_sbi_v1=1.0), failed], catalogue(LOOKS), BASES, LOOKS)[1] == failed
 
 
-@pytest.mark.parametrize(
-    ("p_fake", "said"), [(None, "UNDETERMINED"), (0.39, "REAL"), (0.4, "UNDETERMINED"), (0.61, "FAKE")]
-)
-def test_the_verdict_is_the_services(p_fake: float | None, said: str) -> None:
-    assert verdict_of(p_fake, BOUNDS) == said
+def test_a_cascade_is_replayed_without_those_it_would_not_have_asked() -> None:
+    cheap = catalogue(LOOKS, OTHER)
+    served = replace(cheap, cascade=CascadeRow(real_below=0.1, fake_above=0.9))
+    sure, unsure = (
+        one(record(mobilenet_sbi_v1=logit, mesonet_meso4_df=-1.0), served, "cascade") for logit in (3.0, 1.0)
+    )
+    assert sure.p_fake == pytest.approx(0.9526, abs=1e-4)
+    assert unsure.p_fake == pytest.approx(0.5)
+
+
+def test_whole_frames_are_not_averaged_with_faces() -> None:
+    served = catalogue(LOOKS, OTHER)
+    framed = served.rows[1].model_copy(update={"view": served.rows[1].view.model_copy(update={"region": "frame"})})
+    found = one(record(mobilenet_sbi_v1=-2.0, mesonet_meso4_df=3.0), replace(served, rows=(served.rows[0], framed)))
+    assert found.p_fake == pytest.approx(0.9526, abs=1e-4)
+
+
+def test_detectors_that_are_sure_of_opposite_things_are_undetermined() -> None:
+    found = one(record(mobilenet_sbi_v1=5.0, mesonet_meso4_df=-3.0), catalogue(LOOKS, OTHER))
+    assert found.p_fake == pytest.approx(0.7311, abs=1e-4)
+    assert found.verdict == "UNDETERMINED"
