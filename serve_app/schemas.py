@@ -276,10 +276,11 @@ class ModelBody(Body):
 
 
 class VerdictBounds(Body):
-    """REAL below the one, FAKE above the other, UNDETERMINED between."""
+    """REAL below the one, FAKE above the other, UNDETERMINED between; faces of fewer pixels are not judged."""
 
     real_below: float
     fake_above: float
+    face_px: int
 
 
 class RootBody(Body):

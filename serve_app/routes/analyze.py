@@ -12,7 +12,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue
 from models.errors import UnmaskError
 from models.media.limits import ACCEPTED_MEDIA
-from models.types import Verdict
+from models.types import TimelinePoint, Verdict
 from serve_app.errors import ApiError, from_cause, request_id, timestamp
 from serve_app.schemas import (
     AnalysisDetails,
@@ -124,8 +124,7 @@ async def _answer(request: Request, model: str) -> dict[str, Any]:
 
 def analysis_details(verdict: Verdict) -> AnalysisDetails:
     """See `AnalysisDetails`."""
-    decided = [face.track for face in verdict.faces if face.decided]
-    scores = [point.p_fake for point in verdict.timeline if not decided or point.face in decided]
+    scores = [point.p_fake for point in verdict.timeline if _has_decided(point, verdict)]
     if not scores:
         return AnalysisDetails(
             frame_count=verdict.media.frames_analysed,
@@ -142,6 +141,14 @@ def analysis_details(verdict: Verdict) -> AnalysisDetails:
         temporal_consistency=1 - min(2 * statistics.pvariance(scores), 1.0),
         rolling_average=statistics.fmean(confidences[-ROLLING_FRAMES:]),
     )
+
+
+def _has_decided(point: TimelinePoint, verdict: Verdict) -> bool:
+    """Whether a point is of the face that decided; if none did, of the frames or the sound that are as fake as all."""
+    if decided := [face.track for face in verdict.faces if face.decided]:
+        return point.face in decided
+    regions = [finding.region for finding in verdict.findings if finding.decides and finding.p_fake == verdict.p_fake]
+    return point.region in regions
 
 
 def model_info(verdict: Verdict, catalogue: Catalogue) -> ModelInfo:
