@@ -212,6 +212,7 @@ def _face(track: Track, logits: dict[Subject, float], decider: Subject | None) -
             FaceBox(float(t), (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
             for t, b in zip(track.times_s, track.boxes_xyxy, strict=True)
         ),
+        thumbnail=track.thumbnail,
     )
 
 

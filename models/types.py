@@ -78,12 +78,14 @@ class Track:
         times_s: `(T,)` float64.
         boxes_xyxy: `(T, 4)` float32 in pixels of the upright picture (`MediaFacts.width`, `.height`).
         lost_s: times of analysed frames between first and last in which the face was not found.
+        thumbnail: JPEG of the largest, sharpest sighting; empty where there are too many tracks for each to have one.
     """
 
     number: int
     times_s: NDArray[np.float64]
     boxes_xyxy: NDArray[np.float32]
     lost_s: tuple[float, ...] = ()
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class FaceBox:
 
 @dataclass(frozen=True, slots=True)
 class FaceReport:
-    """One face track with its score; `decided` marks the face that decided the verdict."""
+    """One face track with its score; `decided` marks the face that decided the verdict, `thumbnail` is a JPEG."""
 
     track: int
     start_s: float
@@ -176,6 +178,7 @@ class FaceReport:
     decided: bool
     lost_frames: int = 0
     boxes: tuple[FaceBox, ...] = ()
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

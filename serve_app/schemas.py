@@ -1,10 +1,22 @@
 """The wire: what the routes answer. Pydantic here, dataclasses inside."""
 
-from typing import Literal
+import base64
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
+
+
+def data_uri(value: Any) -> Any:
+    """Encoded pictures (JPEG or PNG) as `data:` URIs, which a browser shows as they are; anything else as it is."""
+    if not isinstance(value, bytes):
+        return value
+    kind = "png" if value.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(value).decode()}" if value else ""
+
+
+Picture = Annotated[str, BeforeValidator(data_uri)]
 
 
 class Body(BaseModel):
@@ -61,7 +73,10 @@ class BoxBody(Body):
 
 
 class FaceBody(Body):
-    """One face track. `decided` marks the face that decided the verdict."""
+    """One face track. `decided` marks the face that decided the verdict.
+
+    `thumbnail` is a `data:` URI of a small JPEG; empty where there are more faces than thumbnails.
+    """
 
     track: int
     start_s: float
@@ -70,6 +85,7 @@ class FaceBody(Body):
     decided: bool
     lost_frames: int
     boxes: list[BoxBody]
+    thumbnail: Picture = ""
 
 
 class TimelineBody(Body):
