@@ -15,6 +15,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Class = Literal["fake", "real"]
 Kind = Literal["video", "image", "audio"]
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
+SaliencyMethod = Literal["grad_cam", "attention_rollout", "occlusion"]
 DetectorState = Literal["ok", "not_applicable", "failed", "late", "not_installed"]
 
 
@@ -203,6 +204,52 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class SaliencyMap:
+    """Where a detector looked in one of its rows.
+
+    Attributes:
+        track: the face's; None for the whole frame.
+        t_s: time of the frame.
+        detector: its id.
+        method: `grad_cam` and `occlusion` show what raised the score of "fake", `attention_rollout` what was looked at.
+        heatmap: PNG of the map over the crop, at most 256 pixels on a side; the stronger, the redder.
+        crop: PNG of what the detector saw, of the same size.
+    """
+
+    track: int | None
+    t_s: float
+    detector: str
+    method: SaliencyMethod
+    heatmap: bytes
+    crop: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """A detector of which no map could be made, and why. Its score stands."""
+
+    detector: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the verdict rests on, for people.
+
+    Attributes:
+        sentence: in plain words, at most three sentences.
+        frames: points of the timeline of the subject that decided, those furthest the way it went first.
+        maps: of the faces that speak for a forgery and the frames that weighed most; only when asked for.
+        unexplained: the detectors without a map, if maps were asked for.
+    """
+
+    sentence: str = ""
+    frames: tuple[TimelinePoint, ...] = ()
+    maps: tuple[SaliencyMap, ...] = ()
+    unexplained: tuple[Unexplained, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer. The same from the library, the command, the deployment handle and the HTTP routes.
 
@@ -222,3 +269,4 @@ class Verdict:
     timeline: tuple[TimelinePoint, ...] = ()
     segments: tuple[Segment, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    evidence: Evidence = field(default_factory=Evidence)

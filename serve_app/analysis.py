@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,8 +28,8 @@ class Failure(Exception):
         self.code, self.detail = code, detail
 
 
-def local() -> Analyst:
-    """Analyse in this process, without Ray."""
+def local(*, explain: bool = False) -> Analyst:
+    """Analyse in this process, without Ray; with saliency maps if they are asked for."""
     from models.pipeline import Pipeline  # remote analyses need no torch
     from serve_app.settings import read_settings
 
@@ -36,13 +37,13 @@ def local() -> Analyst:
     catalogue = settings.read_catalogue()
     tools = settings.face_tools(catalogue)
     pipeline = Pipeline(catalogue, settings.limits(), precision=settings.precision, tools=tools)
-    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
+    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model, explain=explain))
 
 
-def remote(url: str, key: str) -> Analyst:
-    """Analyse on a server."""
+def remote(url: str, key: str, *, explain: bool = False) -> Analyst:
+    """Analyse on a server; with saliency maps if they are asked for."""
     client = Client(url, key)
-    return client.analyze
+    return partial(client.analyze, explain=explain)
 
 
 def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err: Console) -> bool:
@@ -93,7 +94,9 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         f"[bold]{escape(str(path))}[/]  [{COLOURS[result.verdict]}]{result.verdict}[/]{score}",
         highlight=False,
     )
-    if result.reason:
+    if result.evidence.sentence:
+        console.print(f"  {escape(result.evidence.sentence)}", highlight=False)
+    elif result.reason:
         console.print(f"  {escape(result.reason)}", highlight=False)
     for face in result.faces:
         score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
@@ -105,6 +108,8 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         console.print(f"  p(fake) of each: {', '.join(scores)}", highlight=False)
     if absent := [f"{d.id} ({d.status.replace('_', ' ')})" for d in result.detectors if d.status in ABSENT]:
         console.print(f"  [yellow]degraded[/], did not answer: {', '.join(absent)}", highlight=False)
+    for unexplained in result.evidence.unexplained:
+        console.print(f"  no map by {unexplained.detector}: {escape(unexplained.why)}", highlight=False)
     for line in _reservations(result):
         console.print(f"  [yellow]{escape(line)}[/]", highlight=False)
     answered = ", ".join(d.id for d in result.detectors if d.status == "ok") or "no detector"

@@ -118,6 +118,36 @@ class TimingsBody(Body):
     total_s: float
 
 
+class MapBody(Body):
+    """Where a detector looked in one frame; `heatmap` and `crop` are `data:` URIs of PNGs of one size.
+
+    `grad_cam` and `occlusion` show what raised the score of "fake", `attention_rollout` what was looked at.
+    """
+
+    track: int | None
+    t_s: float
+    detector: str
+    method: Literal["grad_cam", "attention_rollout", "occlusion"]
+    heatmap: Picture
+    crop: Picture
+
+
+class UnexplainedBody(Body):
+    """A detector of which no map could be made, and why."""
+
+    detector: str
+    why: str
+
+
+class EvidenceBody(Body):
+    """What the verdict rests on, for people. `maps` only with `explain`."""
+
+    sentence: str = ""
+    frames: list[TimelineBody] = []
+    maps: list[MapBody] = []
+    unexplained: list[UnexplainedBody] = []
+
+
 class VerdictBody(Body):
     """The answer, the same from the library, the command, the deployment handle and the routes."""
 
@@ -134,6 +164,7 @@ class VerdictBody(Body):
     timeline: list[TimelineBody]
     segments: list[SegmentBody]
     timings: TimingsBody
+    evidence: EvidenceBody = EvidenceBody()
 
 
 class AnalyzeBody(VerdictBody):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
 from models.detectors.labels import fake_logits, logit_of_mean
+from models.detectors.saliency import fake_logit, grad_cam
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore
@@ -148,8 +149,12 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` in, `(N, features)` out: 1,792 of them for B4."""
+        return self.see(x).mean((2, 3))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The same, before places are averaged: `(N, features, H / 32, W / 32)`."""
         x = self.blocks(functional.silu(self.bn1(self.conv_stem(x))))
-        return functional.silu(self.bn2(self.conv_head(x))).mean((2, 3))
+        return functional.silu(self.bn2(self.conv_head(x)))
 
 
 class FrameNet(nn.Module):
@@ -198,6 +203,14 @@ class EfficientNetFrame:
             logit=logit_of_mean(logits),
             per_frame_logits=tuple(float(v) for v in logits),
             times_s=tuple(float(t) for t in times_s),
+        )
+
+    def saliency(self, rows: Rows) -> Saliency:
+        """Grad-CAM of the last convolution, `(T, 7, 7)` of crops of 224 pixels."""
+        net = self._net
+        pixels = to_float(torch.tensor(rows, device=self._device.torch), 1 / 255, self._mean, self._std)
+        return grad_cam(
+            pixels, net.backbone.see, lambda seen: fake_logit(net.classifier(seen.mean((2, 3))), self._labels)
         )
 
 

@@ -7,12 +7,14 @@ Training task: Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Ima
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
+from models.detectors.saliency import grad_cam
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore, View
@@ -94,9 +96,12 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` float32 in [-1, 1] in, `(N, 1280)` pooled features out; the head is applied apart."""
+        return self.see(x).mean(dim=(2, 3))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The same, before places are averaged: `(N, 1280, H / 32, W / 32)`."""
         x = functional.relu6(self.stem(x), inplace=True)
-        x = functional.relu6(self.top(self.blocks(x)), inplace=True)
-        return x.mean(dim=(2, 3))
+        return functional.relu6(self.top(self.blocks(x)), inplace=True)
 
 
 def to_input(batch: Tensor) -> Tensor:
@@ -147,6 +152,11 @@ class MobileNetSbi:
             per_frame_logits=tuple(float(v) for v in logits),
             times_s=tuple(float(t) for t in times_s),
         )
+
+    def saliency(self, rows: Rows) -> Saliency:
+        """Grad-CAM of the last convolutions, `(T, 5, 5)` of crops of 160 pixels."""
+        pixels = to_input(torch.tensor(rows, device=self._device.torch))
+        return grad_cam(pixels, self._net.see, lambda seen: self._net.head(seen.mean(dim=(2, 3)))[:, 0])
 
 
 def load(recipe: Recipe) -> MobileNetSbi:
