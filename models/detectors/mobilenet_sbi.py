@@ -29,6 +29,9 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+# Blocks up to the end of the fifth stage. Beyond them every place has seen the whole crop, and maps taken there do not
+# point at what was forged: docs/decisions/0009 has the figures.
+LOCATED = sum(repeats for _, _, repeats, _ in STAGES[:5])
 STEM_CHANNELS = 32
 FEATURES = 1280
 TRIM = 0.125  # of the frames at each end: 2 of 16, so that one bad crop cannot decide a clip
@@ -96,12 +99,16 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` float32 in [-1, 1] in, `(N, 1280)` pooled features out; the head is applied apart."""
-        return self.see(x).mean(dim=(2, 3))
+        return self.pool(self.see(x))
 
     def see(self, x: Tensor) -> Tensor:
-        """The same, before places are averaged: `(N, 1280, H / 32, W / 32)`."""
-        x = functional.relu6(self.stem(x), inplace=True)
-        return functional.relu6(self.top(self.blocks(x)), inplace=True)
+        """The first part, as long as a place is a place: `(N, 96, H / 16, W / 16)`."""
+        seen: Tensor = self.blocks[:LOCATED](functional.relu6(self.stem(x), inplace=True))
+        return seen
+
+    def pool(self, seen: Tensor) -> Tensor:
+        """The second part, from `see` to `(N, 1280)`."""
+        return functional.relu6(self.top(self.blocks[LOCATED:](seen)), inplace=True).mean(dim=(2, 3))
 
 
 def to_input(batch: Tensor) -> Tensor:
@@ -154,9 +161,9 @@ class MobileNetSbi:
         )
 
     def saliency(self, rows: Rows) -> Saliency:
-        """Grad-CAM of the last convolutions, `(T, 5, 5)` of crops of 160 pixels."""
+        """Grad-CAM after the fifth stage, `(T, 10, 10)` of crops of 160 pixels."""
         pixels = to_input(torch.tensor(rows, device=self._device.torch))
-        return grad_cam(pixels, self._net.see, lambda seen: self._net.head(seen.mean(dim=(2, 3)))[:, 0])
+        return grad_cam(pixels, self._net.see, lambda seen: self._net.head(self._net.pool(seen))[:, 0])
 
 
 def load(recipe: Recipe) -> MobileNetSbi:

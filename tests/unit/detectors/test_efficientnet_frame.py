@@ -187,6 +187,6 @@ def test_a_map_turns_around_with_the_labels(tmp_path: Path) -> None:
     recipe = written(SMALL, random_state("b0", 64), tmp_path)
     orders: tuple[tuple[Class, ...], ...] = (("real", "fake"), ("fake", "real"))
     maps = [load(replace(recipe, labels=order)).saliency(faces(2, 64)).maps for order in orders]
-    assert [found.shape for found in maps] == [(2, 2, 2)] * 2
+    assert [found.shape for found in maps] == [(2, 4, 4)] * 2
     assert not np.any((maps[0] > 0) & (maps[1] > 0))
     assert np.any(maps[0] > 0) or np.any(maps[1] > 0)

@@ -120,7 +120,7 @@ def test_hiding_what_the_bundled_detector_looks_at_lowers_its_score_more_than_hi
 ) -> None:
     weights: Path = ROOT / "models/weights/mobilenet-sbi-v1.safetensors"
     detector = load(Recipe("mobilenet-sbi", {"weights": weights}, VIEW))
-    maps = detector.saliency(forged_crops).maps.repeat(32, axis=1).repeat(32, axis=2)
+    maps = detector.saliency(forged_crops).maps.repeat(16, axis=1).repeat(16, axis=2)
 
     def mean_logit(crops: NDArray[np.uint8]) -> float:
         score = detector.decide(detector.encode(crops), np.arange(len(crops), dtype=np.float64))
