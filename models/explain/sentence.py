@@ -5,10 +5,10 @@ What was found and how sure that is; what was not looked at; what it is no proof
 
 from collections.abc import Iterator, Sequence
 
-from models.explain.subject import Subject, decider
+from models.explain.subject import Subject, decider, p_fake_of
 from models.types import DetectorReport, FaceReport, Verdict
 
-# From which confidence, `max(p_fake, 1 - p_fake)`, on a word is used.
+# From which probability on a word is used: of a forgery, and of none.
 FORGED = ((0.95, "very likely manipulated"), (0.8, "likely manipulated"), (0.0, "rather manipulated than not"))
 GENUINE = ((0.95, "hardly any sign"), (0.8, "little sign"), (0.0, "no clear sign"))
 NO_PROOF = {
@@ -17,6 +17,7 @@ NO_PROOF = {
     "UNDETERMINED": "That speaks neither for it nor against it.",
 }
 CERTAIN = 0.995  # what would be rounded to 1.00 is not written so
+ROUNDING = 1e-9  # 1 - 0.2 is a little less than 0.8
 MISSING = frozenset({"failed", "late", "not_installed"})  # should have answered
 
 
@@ -34,9 +35,10 @@ def _finding(verdict: Verdict) -> str:
     if verdict.verdict == "UNDETERMINED":
         return f"Whether {who} was manipulated cannot be told by {by}: {_ended(verdict.reason)}"
     who, score = who[0].upper() + who[1:], _score(verdict, subject)
+    p_fake = p_fake_of(verdict, subject)
     if verdict.verdict == "REAL":
-        return f"{who} shows {_word(GENUINE, verdict.confidence)} of manipulation according to {by} ({score})."
-    return f"{who} is {_word(FORGED, verdict.confidence)}{_when(verdict, subject)} according to {by} ({score})."
+        return f"{who} shows {_word(GENUINE, 1 - p_fake)} of manipulation according to {by} ({score})."
+    return f"{who} is {_word(FORGED, p_fake)}{_when(verdict, subject)} according to {by} ({score})."
 
 
 def _named(verdict: Verdict, subject: Subject) -> str:
@@ -66,7 +68,7 @@ def _when(verdict: Verdict, subject: Subject) -> str:
 
 
 def _score(verdict: Verdict, subject: Subject) -> str:
-    p = verdict.p_fake or 0.0
+    p = p_fake_of(verdict, subject)
     number = "above 0.99" if p > CERTAIN else "below 0.01" if p < 1 - CERTAIN else f"{p:.2f}"
     rough = [report.id for report in _judges(verdict, subject) if not report.calibrated]
     return f"p_fake {number}" + (", which is not calibrated and so no probability" if rough else "")
@@ -100,8 +102,8 @@ def _judges(verdict: Verdict, subject: Subject) -> list[DetectorReport]:
     return [r for r in verdict.detectors if r.region == subject[0] and r.weight > 0 and r.p_fake is not None]
 
 
-def _word(words: Sequence[tuple[float, str]], confidence: float) -> str:
-    return next(word for least, word in words if confidence >= least)
+def _word(words: Sequence[tuple[float, str]], probability: float) -> str:
+    return next(word for least, word in words if probability >= least - ROUNDING)
 
 
 def _listed(names: Sequence[str]) -> str:

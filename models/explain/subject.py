@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 from models.types import Region, Verdict
 
@@ -27,14 +27,30 @@ def decider(verdict: Verdict) -> Subject | None:
     for face in verdict.faces:
         if face.decided:
             return "face", face.track
+    logits = _logits(verdict)
+    region = max(logits, key=lambda of: logits[of], default=None)
+    return None if region is None else (region, None)
+
+
+def p_fake_of(verdict: Verdict, subject: Subject) -> float:
+    """A subject's own probability. It need not be the verdict's: another may have scored higher and abstained."""
+    region, track = subject
+    own = [face.p_fake for face in verdict.faces if region == "face" and face.track == track]
+    if own and own[0] is not None:
+        return own[0]
+    logit = _logits(verdict).get(region)
+    return 1 / (1 + exp(-logit)) if logit is not None else verdict.p_fake or 0.0
+
+
+def _logits(verdict: Verdict) -> dict[Region, float]:
+    """Of the frame and of the sound, by the detectors that have a say."""
     sums: dict[Region, float] = defaultdict(float)
     weights: dict[Region, float] = defaultdict(float)
     for report in verdict.detectors:
         if report.p_fake is not None and report.weight > 0 and report.region != "face":
             sums[report.region] += report.weight * _logit(report.p_fake)
             weights[report.region] += report.weight
-    region = max(sums, key=lambda of: sums[of] / weights[of], default=None)
-    return None if region is None else (region, None)
+    return {region: sums[region] / weights[region] for region in sums}
 
 
 def _logit(p: float) -> float:

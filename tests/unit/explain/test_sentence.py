@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from models.explain.sentence import sentence
-from models.types import DetectorReport, FaceReport, MediaFacts, Region, TimelinePoint, Verdict
+from models.types import DetectorReport, FaceReport, Label, MediaFacts, Region, TimelinePoint, Verdict
 
 FILM = MediaFacts("video", "", 1, duration_s=10, frames_total=300, frames_analysed=16)
 PICTURE = MediaFacts("image", "", 1, width=640, height=480, frames_total=1, frames_analysed=1)
@@ -20,7 +20,7 @@ def report(model: str = "a", region: Region = "face", p_fake: float | None = 0.9
 
 
 FAKE = Verdict("FAKE", 0.97, 0.97, "", False, "ensemble", "ensemble", FILM, (report(),), (FACE,))  # noqa: FBT003
-REAL = replace(FAKE, verdict="REAL", p_fake=0.03)
+REAL = replace(FAKE, verdict="REAL", p_fake=0.03, faces=(replace(FACE, p_fake=0.03),))
 TORN = replace(
     FAKE, verdict="UNDETERMINED", p_fake=0.52, confidence=0.52, reason="score spans the threshold: 0.52 lies between"
 )
@@ -108,9 +108,8 @@ WORDS = [
 
 @pytest.mark.parametrize(("p_fake", "words"), WORDS)
 def test_how_sure_it_is_follows_from_p_fake_by_bounds(p_fake: float, words: str) -> None:
-    verdict = replace(
-        FAKE, verdict="FAKE" if p_fake > 0.5 else "REAL", p_fake=p_fake, confidence=max(p_fake, 1 - p_fake)
-    )
+    label: Label = "FAKE" if p_fake > 0.5 else "REAL"
+    verdict = replace(FAKE, verdict=label, p_fake=p_fake, faces=(replace(FACE, p_fake=p_fake),))
     assert words in sentence(verdict)
 
 
@@ -173,3 +172,9 @@ def test_there_are_at_most_three_sentences(verdict: Verdict) -> None:
     text = sentence(replace(verdict, detectors=(*verdict.detectors, missing)))
     assert text.endswith(".")
     assert len(re.findall(r"\.(?:\s|$)", text)) == 3
+
+
+def test_the_score_is_that_of_who_decided_where_another_scored_higher_and_abstained() -> None:
+    faces = (replace(FACE, decided=False, p_fake=0.99), replace(FACE, track=1, p_fake=0.85))
+    text = sentence(replace(FAKE, p_fake=0.99, faces=faces))
+    assert "Face 1, one of 2 seen from 0.4 to 3.2 s, is likely manipulated according to a (p_fake 0.85)" in text
