@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.detectors.contract import Detector, Saliency, SelfExplaining
-from models.explain.occlusion import occlusion
+from models.explain.occlusion import Occlusion
 from models.explain.overlay import blended, png, shown
 from models.explain.subject import ROWS, Moments
 from models.types import Clip, SaliencyMap
@@ -39,10 +39,11 @@ def explain_clips(
     maps: list[SaliencyMap] = []
     for moments in wanted:
         if clip := by_track.get(moments.track):
+            occlusion = Occlusion(detector, clip, rows_per_pass)
             for row in rows_near(clip, moments.times_s):
                 if maps and time.monotonic() > end_s:
                     return tuple(maps)
-                maps.append(_drawn(model, clip, row, _saliency(detector, clip, row, rows_per_pass)))
+                maps.append(_drawn(model, clip, row, _own(detector, clip, row) or occlusion.saliency(row)))
     return tuple(maps)
 
 
@@ -54,9 +55,8 @@ def rows_near(clip: Clip, times_s: Sequence[float]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(nearest))
 
 
-def _saliency(detector: Any, clip: Clip, row: int, rows_per_pass: int) -> Saliency:
-    own = detector.saliency(clip.data[row : row + 1]) if isinstance(detector, SelfExplaining) else None
-    return own or occlusion(detector, clip, row, rows_per_pass)
+def _own(detector: Any, clip: Clip, row: int) -> Saliency | None:
+    return detector.saliency(clip.data[row : row + 1]) if isinstance(detector, SelfExplaining) else None
 
 
 def _drawn(model: str, clip: Clip, row: int, saliency: Saliency) -> SaliencyMap:

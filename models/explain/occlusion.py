@@ -4,6 +4,7 @@ Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +17,55 @@ COVERED = 2  # cells along each side of what is covered at once: a quarter of th
 PASSES = (CELLS - COVERED + 1) ** 2  # 49 pictures are encoded per map
 
 
-def occlusion(detector: Detector, clip: Clip, row: int, rows_per_pass: int = PASSES) -> Saliency:
+class Occlusion:
     """How much the logit of "fake" falls when a part of one picture is covered with the picture's mean colour.
 
     Args:
         detector: of pictures.
-        clip: `(T, H, W, 3)` uint8 RGB; the other rows stay as they are, because some detectors judge all together.
-        row: which of them. Its own logit is looked at where the detector has one, else that of the clip.
+        clip: `(T, H, W, 3)` uint8 RGB. While one row is covered the others stay as they are, because some detectors
+            judge all together; they are encoded once for all maps.
         rows_per_pass: how many pictures are encoded at once.
-
-    Returns:
-        One map `(1, 8, 8)`: each place has the mean of what covering it did, and 0 where that raised the logit.
     """
-    squares = list(_squares(*clip.data.shape[1:3]))
-    covered = np.repeat(clip.data[row][None], len(squares), axis=0)
-    colour = clip.data[row].mean(axis=(0, 1)).astype(clip.data.dtype)
-    for picture, (rows, columns) in zip(covered, squares, strict=True):
-        picture[rows, columns] = colour
-    features = _encoded(detector, clip.data, rows_per_pass)
-    before = _logit(detector, features, clip, row)
-    falls = []
-    for replaced in _encoded(detector, covered, rows_per_pass):
-        features[row] = replaced
-        falls.append(before - _logit(detector, features, clip, row))
-    return Saliency.scaled("occlusion", _spread(np.array(falls))[None])
+
+    def __init__(self, detector: Detector, clip: Clip, rows_per_pass: int = PASSES) -> None:
+        self._detector = detector
+        self._clip = clip
+        self._rows_per_pass = rows_per_pass
+
+    def saliency(self, row: int) -> Saliency:
+        """One map `(1, 8, 8)`: each place has the mean of what covering it did, and 0 where that raised the logit.
+
+        The logit is the row's own where the detector gives one, else that of the clip.
+        """
+        features = self._features.copy()
+        before = self._logit(features, row)
+        falls = []
+        for replaced in self._encoded(_covered(self._clip.data[row])):
+            features[row] = replaced
+            falls.append(before - self._logit(features, row))
+        return Saliency.scaled("occlusion", _spread(np.array(falls))[None])
+
+    @cached_property
+    def _features(self) -> NDArray[np.float32]:
+        return self._encoded(self._clip.data)
+
+    def _encoded(self, rows: Rows) -> NDArray[np.float32]:
+        step = self._rows_per_pass
+        return np.concatenate([self._detector.encode(rows[at : at + step]) for at in range(0, len(rows), step)])
+
+    def _logit(self, features: NDArray[np.float32], row: int) -> float:
+        score = self._detector.decide(features, self._clip.times_s)
+        return score.per_frame_logits[row] if score.per_frame_logits else score.logit
+
+
+def _covered(picture: Rows) -> Rows:
+    """`(49, H, W, 3)`: the picture with its mean colour over each square in turn."""
+    squares = list(_squares(*picture.shape[:2]))
+    covered = np.repeat(picture[None], len(squares), axis=0)
+    colour = picture.mean(axis=(0, 1)).astype(picture.dtype)
+    for one, (rows, columns) in zip(covered, squares, strict=True):
+        one[rows, columns] = colour
+    return covered
 
 
 def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -48,15 +74,6 @@ def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     for top in range(CELLS - COVERED + 1):
         for left in range(CELLS - COVERED + 1):
             yield slice(y[top], y[top + COVERED]), slice(x[left], x[left + COVERED])
-
-
-def _encoded(detector: Detector, rows: Rows, rows_per_pass: int) -> NDArray[np.float32]:
-    return np.concatenate([detector.encode(rows[at : at + rows_per_pass]) for at in range(0, len(rows), rows_per_pass)])
-
-
-def _logit(detector: Detector, features: NDArray[np.float32], clip: Clip, row: int) -> float:
-    score = detector.decide(features, clip.times_s)
-    return score.per_frame_logits[row] if score.per_frame_logits else score.logit
 
 
 def _spread(falls: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from models.types import DetectorReport, FaceReport, MediaFacts, Region, Verdict
+from models.types import DetectorReport, Evidence, FaceReport, MediaFacts, Region, Verdict
 from serve_app.analysis import in_words
 from serve_app.schemas import VerdictBody
 
@@ -92,3 +92,12 @@ def test_a_detector_that_should_have_answered_is_named() -> None:
     down, deaf = DetectorReport("c", "1", "not_installed"), DetectorReport("d", "1", "not_applicable")
     assert "degraded, did not answer: c (not installed)\n" in words(FILM, detectors=(ALONE, down, deaf))
     assert "degraded" not in words(FILM, detectors=(ALONE, deaf))
+
+
+def test_the_sentence_is_said_in_place_of_the_reason() -> None:
+    verdict = Verdict("REAL", 0.1, 0.9, "why", degraded=False, mode="ensemble", model="ensemble", media=FILM)
+    console = Console(file=io.StringIO(), width=120)
+    in_words(Path("file"), VerdictBody.model_validate(replace(verdict, evidence=Evidence("It says so."))), console)
+    text: Any = console.file
+    assert "  It says so.\n" in text.getvalue()
+    assert "why" not in text.getvalue()

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.detectors.contract import Rows
-from models.explain.occlusion import PASSES, occlusion
+from models.explain.occlusion import PASSES, Occlusion
 from models.types import Clip, ClipScore, View
 
 Look = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -42,7 +42,7 @@ def clip() -> Clip:
 
 @pytest.mark.parametrize("frames_alone", [True, False])
 def test_the_map_is_where_the_detector_looks(clip: Clip, frames_alone: bool) -> None:
-    saliency = occlusion(Looking(lower_left, frames_alone), clip, row=1)
+    saliency = Occlusion(Looking(lower_left, frames_alone), clip).saliency(1)
     assert (saliency.method, saliency.maps.shape) == ("occlusion", (1, 8, 8))
     found = saliency.maps[0]
     assert found.max() == 1
@@ -51,17 +51,20 @@ def test_the_map_is_where_the_detector_looks(clip: Clip, frames_alone: bool) -> 
 
 
 def test_what_raises_the_score_when_it_is_hidden_is_not_marked(clip: Clip) -> None:
-    assert occlusion(Looking(lambda pixels: -lower_left(pixels)), clip, row=0).maps.max() == 0
+    assert Occlusion(Looking(lambda pixels: -lower_left(pixels)), clip).saliency(0).maps.max() == 0
 
 
-def test_the_number_of_passes_is_bounded(clip: Clip) -> None:
+def test_a_map_takes_49_passes_and_the_clip_is_encoded_once_for_all_maps(clip: Clip) -> None:
     detector = Looking(lower_left)
-    occlusion(detector, clip, row=0)
-    assert detector.encoded == PASSES + len(clip.data) == 52
+    occlusion = Occlusion(detector, clip)
+    first, other, again = (occlusion.saliency(row) for row in (0, 1, 0))
+    assert detector.encoded == 3 * PASSES + len(clip.data) == 150
+    assert np.array_equal(first.maps, again.maps)
+    assert not np.array_equal(first.maps, other.maps)
 
 
 def test_the_clip_is_not_changed(clip: Clip) -> None:
     before = clip.data.copy()
     clip.data.setflags(write=False)
-    occlusion(Looking(lower_left), clip, row=2)
+    Occlusion(Looking(lower_left), clip).saliency(2)
     assert np.array_equal(clip.data, before)
