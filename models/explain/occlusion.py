@@ -58,11 +58,11 @@ class Occlusion:
         return score.per_frame_logits[row] if score.per_frame_logits else score.logit
 
 
-def _covered(picture: Rows) -> Rows:
+def _covered(picture: Rows) -> NDArray[np.uint8]:
     """`(49, H, W, 3)`: the picture with its mean colour over each square in turn."""
     squares = list(_squares(*picture.shape[:2]))
-    covered = np.repeat(picture[None], len(squares), axis=0)
-    colour = picture.mean(axis=(0, 1)).astype(picture.dtype)
+    covered = np.asarray(np.repeat(picture[None], len(squares), axis=0), np.uint8)
+    colour = picture.mean(axis=(0, 1)).astype(np.uint8)
     for one, (rows, columns) in zip(covered, squares, strict=True):
         one[rows, columns] = colour
     return covered
