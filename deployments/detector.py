@@ -12,7 +12,9 @@ from ray import serve
 from models.detectors.catalogue import ModelRow
 from models.detectors.contract import Rows
 from models.detectors.store import Store
-from models.types import Clip, ClipScore, Precision
+from models.explain.maps import explain_clips
+from models.explain.subject import Moments
+from models.types import Clip, ClipScore, Precision, SaliencyMap
 
 BATCH_WAIT_S = 0.004  # a fraction of a forward pass: enough for requests that arrive together to share one
 MAX_THREADS = 4  # small convolutions gain little from more
@@ -42,6 +44,7 @@ class Detector:
             torch.cuda.set_per_process_memory_fraction(min(1.0, share))
         self._torch = torch
         self._device = device
+        self._model = row.id
         self._rows_per_pass = row.share.batch_frames
         self._detector = load_detector(row, store, device, precision)
         self._encode.set_max_batch_size(row.share.batch_frames)  # type: ignore[attr-defined]
@@ -50,6 +53,12 @@ class Detector:
         """Score each clip; the clips arrive by reference and are read in place."""
         scores = await asyncio.gather(*(self._score(clip) for clip in clips))
         return Scored(tuple(scores), self._device_name(), self._gpu_memory_bytes())
+
+    async def explain(self, clips: tuple[Clip, ...], wanted: tuple[Moments, ...]) -> tuple[SaliencyMap, ...]:
+        """Saliency maps of clips, which arrive by reference as for `score`; small pictures come back."""
+        return await asyncio.to_thread(
+            explain_clips, self._detector, self._model, clips=clips, wanted=wanted, rows_per_pass=self._rows_per_pass
+        )
 
     async def _score(self, clip: Clip) -> ClipScore:
         size = self._rows_per_pass

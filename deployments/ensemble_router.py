@@ -17,12 +17,14 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.detector import Scored
+from deployments.explainer import Explainer
 from deployments.frame_extractor import ExtractedViews
 from deployments.retry import call
 from models.course import Course, course_of
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import how_to_install
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnmaskError
+from models.explain.evidence import with_evidence
 from models.fusion import fuse
 from models.outcomes import Outcome, not_applicable
 from models.types import Clip, Verdict, View
@@ -55,15 +57,17 @@ class EnsembleRouter:
         self._extractor = extractor.options(_by_reference=True)
         self._detectors = {name: handle.options(_by_reference=True) for name, handle in detectors.items()}
         self._catalogue = catalogue
+        self._explainer = Explainer(self._detectors, catalogue, detector_timeout_s)
         self._default_model = default_model
         self._detector_timeout_s = detector_timeout_s
 
-    async def analyze(self, media: MediaRef | bytes, model: str = "") -> Verdict:
+    async def analyze(self, media: MediaRef | bytes, model: str = "", explain: bool = False) -> Verdict:
         """The verdict of one piece of media.
 
         Args:
             media: the file's bytes, or a reference to them.
             model: a model's id, several with commas between, `ensemble` or `cascade`; empty for the service's default.
+            explain: whether to make saliency maps of the faces and frames that decided.
 
         Raises:
             UnknownModel: no model of that name; those there are are named.
@@ -77,6 +81,10 @@ class EnsembleRouter:
         media = media if isinstance(media, MediaRef) else await asyncio.to_thread(store, media)
         extracted, outcomes = await self._extract_and_score(media, course)
         verdict = fuse(extracted.extraction, outcomes, self._catalogue.verdict, model)
+        if explain:
+            verdict = await self._explainer.explained(verdict, extracted, course.views)
+        else:
+            verdict = with_evidence(verdict)
         total_s = time.monotonic() - started
         detectors_s = total_s - extracted.extraction.timings.total_s
         return replace(verdict, timings=replace(verdict.timings, detectors_s=max(0.0, detectors_s), total_s=total_s))

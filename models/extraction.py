@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from models.faces.align import five_point_crop, rectangle_crop
 from models.faces.crop import face_crop, fit_frame
 from models.faces.find import Finder
 from models.faces.landmarks import Landmarks
+from models.faces.thumbnail import Thumbnails
 from models.faces.tools import FaceTools
 from models.faces.track import FaceTracker, Sighting
 from models.media.confined import zygote
@@ -211,6 +212,7 @@ class _Cutter:
         }
         self._strips: dict[View, dict[int | None, _Strip]] = {view: {} for view in views}
         self._tracker = FaceTracker(finder)
+        self._thumbnails = Thumbnails()
         self._predictor = predictor
         self._follows_faces = any(view.region == "face" for view in views)
         self._to_full_size = probe.width / max(probe.frame_width, 1)
@@ -227,9 +229,11 @@ class _Cutter:
     def tracks(self) -> tuple[Track, ...]:
         """The tracks, scaled from the frames handed out to the upright picture."""
         scale = np.float32(self._to_full_size)
+        tracks = self._tracker.tracks()
+        jpegs = self._thumbnails.jpegs(tracks)
         return tuple(
-            Track(track.number, track.times_s, track.boxes_xyxy * scale, track.lost_s)
-            for track in self._tracker.tracks()
+            replace(track, boxes_xyxy=track.boxes_xyxy * scale, thumbnail=jpegs.get(track.number, b""))
+            for track in tracks
         )
 
     def clips(self, view: View) -> tuple[Clip, ...]:
@@ -240,6 +244,8 @@ class _Cutter:
     def _find(self, frame: Frame) -> list[Sighting]:
         started = time.monotonic()
         sightings = self._tracker.step(frame.t_s, frame.pixels)
+        for seen in sightings:
+            self._thumbnails.offer(seen.track, frame.pixels, seen.box_xyxy)
         self.faces_s += time.monotonic() - started
         return sightings
 

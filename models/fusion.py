@@ -105,4 +105,5 @@ def _face(track: Track, subjects: Sequence[Judged], decider: Judged | None) -> F
             FaceBox(float(t), (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
             for t, b in zip(track.times_s, track.boxes_xyxy, strict=True)
         ),
+        thumbnail=track.thumbnail,
     )

@@ -1,8 +1,9 @@
 """The whole flow in one process, without Ray: what `unmask analyze` runs, and the floor the service is measured by."""
 
 import hashlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from models.detectors.catalogue import ENSEMBLE, Catalogue, ModelRow, load_detec
 from models.detectors.contract import Detector
 from models.detectors.store import how_to_install
 from models.errors import EmptyMedia
+from models.explain.evidence import explained_by, to_explain, with_evidence
+from models.explain.maps import explain_clips
 from models.extraction import Extraction, Extractor
 from models.faces.tools import FaceTools
 from models.fusion import fuse
 from models.media.limits import Limits
 from models.outcomes import Outcome, not_applicable
-from models.types import Clip, ClipScore, Precision, Verdict
+from models.types import Clip, ClipScore, Precision, SaliencyMap, Unexplained, Verdict, View
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -41,12 +46,13 @@ class Pipeline:
         self._precision = precision
         self._detectors: dict[str, Detector] = {}
 
-    def analyze(self, media: bytes | Path, model: str = ENSEMBLE) -> Verdict:
+    def analyze(self, media: bytes | Path, model: str = ENSEMBLE, *, explain: bool = False) -> Verdict:
         """The verdict of one file.
 
         Args:
             media: the file's bytes, or its path.
             model: a model's id, several with commas between, `ensemble` or `cascade`.
+            explain: whether to make saliency maps, which takes as long again or longer.
 
         Raises:
             UnknownModel: no model of that name.
@@ -64,6 +70,7 @@ class Pipeline:
         while asked := course.following(outcomes, extraction):
             outcomes += [self._score(row, extraction, clips[row.view.view()]) for row in asked]
         verdict = fuse(extraction, course.closed(outcomes, extraction), self.catalogue.verdict, model)
+        verdict = self._explained(verdict, clips) if explain else with_evidence(verdict)
         now = time.monotonic()
         timings = replace(verdict.timings, detectors_s=now - extracted, total_s=now - started)
         return replace(verdict, timings=timings)
@@ -73,6 +80,25 @@ class Pipeline:
         if row.id not in self._detectors:
             self._detectors[row.id] = load_detector(row, self.catalogue.store, self._device, self._precision)
         return self._detectors[row.id]
+
+    def _explained(self, verdict: Verdict, clips: Mapping[View, Sequence[Clip]]) -> Verdict:
+        """The verdict with maps. A detector whose maps fail is named; its score stands."""
+        maps: list[SaliencyMap] = []
+        failures: list[Unexplained] = []
+        wanted = to_explain(verdict)
+        for row in map(self.catalogue.row, explained_by(verdict)):
+            try:
+                maps += explain_clips(
+                    self.detector(row),
+                    row.id,
+                    clips=clips[row.view.view()],
+                    wanted=wanted,
+                    rows_per_pass=row.share.batch_frames,
+                )
+            except Exception as error:  # whatever it is, there is a verdict
+                LOGGER.exception("no map by %s", row.id)
+                failures.append(Unexplained(row.id, type(error).__name__))
+        return with_evidence(verdict, maps, failures)
 
     def _score(self, row: ModelRow, extraction: Extraction, clips: Sequence[Clip]) -> Outcome:
         if not clips:

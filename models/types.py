@@ -35,8 +35,10 @@ ReasonCode = Literal[
 ]
 Trend = Literal["rising", "falling", "stable"]
 Pattern = Literal["sustained_fake", "sustained_real", "alternating", "uncertain"]
+SaliencyMethod = Literal["grad_cam", "attention_rollout", "occlusion"]
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class View:
     """What one detector needs to see. Equal views are extracted once.
@@ -74,6 +76,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One view of one subject: a face track, the whole frame, or the sound.
 
@@ -89,6 +92,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Track:
     """One face followed through the clip. Only frames in which it was really found have a row.
 
@@ -97,14 +101,17 @@ class Track:
         times_s: `(T,)` float64.
         boxes_xyxy: `(T, 4)` float32 in pixels of the upright picture (`MediaFacts.width`, `.height`).
         lost_s: times of analysed frames between first and last in which the face was not found.
+        thumbnail: JPEG of the largest, sharpest sighting; empty where there are too many tracks for each to have one.
     """
 
     number: int
     times_s: NDArray[np.float64]
     boxes_xyxy: NDArray[np.float32]
     lost_s: tuple[float, ...] = ()
+    thumbnail: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
     """What was learnt about the media while reading it. Width and height are of the upright picture."""
@@ -123,6 +130,7 @@ class MediaFacts:
     audio_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class ClipScore:
     """A detector's answer for one clip, before calibration.
@@ -145,6 +153,7 @@ class ClipScore:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds spent per stage. Decoding and face finding overlap, so the stages may add up to more than total."""
 
@@ -156,6 +165,7 @@ class Timings:
     total_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class DetectorReport:
     """What became of one detector in one analysis.
@@ -178,6 +188,7 @@ class DetectorReport:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FaceBox:
     """Where a face was at one moment; pixels of the upright picture."""
 
@@ -186,8 +197,9 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FaceReport:
-    """One face track with its score; `decided` marks the face that decided the verdict."""
+    """One face track with its score; `decided` marks the face that decided the verdict, `thumbnail` is a JPEG."""
 
     track: int
     start_s: float
@@ -196,8 +208,10 @@ class FaceReport:
     decided: bool
     lost_frames: int = 0
     boxes: tuple[FaceBox, ...] = ()
+    thumbnail: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class TimelinePoint:
     """A calibrated score at one moment: of one face, or (`face` None) of the whole frame or the sound."""
@@ -209,6 +223,7 @@ class TimelinePoint:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of the timeline that stays above the threshold."""
 
@@ -219,6 +234,7 @@ class Segment:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class DeclaredAction:
     """What a manifest says was done, in its own terms (C2PA 2.2, "Actions"): a claim, not a finding of ours.
@@ -238,6 +254,7 @@ class DeclaredAction:
     earlier: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Content credentials: what the C2PA manifest inside the file says, and what of that holds.
@@ -278,6 +295,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What is said of one modality: of all faces, of the whole frames, or of the sound.
 
@@ -302,6 +320,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Transition:
     """From `t_s` on the timeline is past the other bound of the verdict: from REAL to FAKE, or back."""
 
@@ -309,6 +328,7 @@ class Transition:
     to: Label
 
 
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Temporal:
     """How a subject's score runs over time; of each finding that decides, the subject that decided it.
@@ -333,6 +353,7 @@ class Temporal:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Analysed:
     """How much of the media was looked at and listened to.
 
@@ -347,6 +368,55 @@ class Analysed:
     sound: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class SaliencyMap:
+    """Where a detector looked in one of its rows.
+
+    Attributes:
+        track: the face's; None for the whole frame.
+        t_s: time of the frame.
+        detector: its id.
+        method: `grad_cam` and `occlusion` show what raised the score of "fake", `attention_rollout` what was looked at.
+        heatmap: PNG of the map over the crop, at most 256 pixels on a side; the stronger, the redder.
+        crop: PNG of what the detector saw, of the same size.
+    """
+
+    track: int | None
+    t_s: float
+    detector: str
+    method: SaliencyMethod
+    heatmap: bytes
+    crop: bytes
+
+
+@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """A detector of which no map could be made, and why. Its score stands."""
+
+    detector: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the verdict rests on, for people.
+
+    Attributes:
+        sentence: in plain words, at most three sentences.
+        frames: points of the timeline of the subject that decided, those furthest the way it went first.
+        maps: of the faces that speak for a forgery and the frames that weighed most; only when asked for.
+        unexplained: the detectors without a map, if maps were asked for.
+    """
+
+    sentence: str = ""
+    frames: tuple[TimelinePoint, ...] = ()
+    maps: tuple[SaliencyMap, ...] = ()
+    unexplained: tuple[Unexplained, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer. The same from the library, the command, the deployment handle and the HTTP routes.
@@ -374,3 +444,4 @@ class Verdict:
     analysed: Analysed = field(default_factory=Analysed)
     temporal: tuple[Temporal, ...] = ()
     disagreement: str = ""
+    evidence: Evidence = field(default_factory=Evidence)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -30,8 +31,8 @@ class Failure(Exception):
         self.code, self.detail = code, detail
 
 
-def local() -> Analyst:
-    """Analyse in this process, without Ray."""
+def local(*, explain: bool = False) -> Analyst:
+    """Analyse in this process, without Ray; with saliency maps if they are asked for."""
     from models.pipeline import Pipeline  # remote analyses need no torch
     from serve_app.settings import read_settings
 
@@ -40,13 +41,13 @@ def local() -> Analyst:
     tools = settings.face_tools(catalogue)
     limits, anchors = settings.limits(), settings.trust_anchors()
     pipeline = Pipeline(catalogue, limits, precision=settings.precision, tools=tools, trust_anchors=anchors)
-    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model))
+    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model, explain=explain))
 
 
-def remote(url: str, key: str) -> Analyst:
-    """Analyse on a server."""
+def remote(url: str, key: str, *, explain: bool = False) -> Analyst:
+    """Analyse on a server; with saliency maps if they are asked for."""
     client = Client(url, key)
-    return client.analyze
+    return partial(client.analyze, explain=explain)
 
 
 def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err: Console) -> bool:
@@ -97,20 +98,8 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         f"[bold]{escape(str(path))}[/]  [{COLOURS[result.verdict]}]{result.verdict}[/]{score}",
         highlight=False,
     )
-    if result.reason:
-        console.print(f"  {escape(result.reason)}", highlight=False)
-    for line in _findings(result):
+    for line in _facts(result):
         console.print(f"  {escape(line)}", highlight=False)
-    for face in result.faces:
-        score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
-        mark = ", decided" if face.decided else ""
-        when = "" if result.media.kind == "image" else f"{face.start_s:.1f} to {face.end_s:.1f} s, "
-        console.print(f"  face {face.track}: {when}{score}{mark}", highlight=False)
-    for line in _course(result):
-        console.print(f"  {escape(line)}", highlight=False)
-    scores = [f"{d.id} {d.p_fake:.2f}" for d in result.detectors if d.p_fake is not None]
-    if len(scores) > 1:  # one alone says what the verdict says
-        console.print(f"  p(fake) of each: {', '.join(scores)}", highlight=False)
     if absent := [f"{d.id} ({d.status.replace('_', ' ')})" for d in result.detectors if d.status in ABSENT]:
         console.print(f"  [yellow]degraded[/], did not answer: {', '.join(absent)}", highlight=False)
     for line in _reservations(result):
@@ -122,6 +111,24 @@ def in_words(path: Path, result: VerdictBody | Failure, console: Console) -> Non
         f"  [dim]{_what(result.media)} analysed in {result.timings.total_s:.2f} s by {answered}[/]",
         highlight=False,
     )
+
+
+def _facts(result: VerdictBody) -> Iterator[str]:
+    """What was found: in a sentence, of each modality and face, over time, and by each detector."""
+    if said := result.evidence.sentence or result.reason:
+        yield said
+    yield from _findings(result)
+    for face in result.faces:
+        score = "not scored" if face.p_fake is None else f"p(fake) {face.p_fake:.2f}"
+        mark = ", decided" if face.decided else ""
+        when = "" if result.media.kind == "image" else f"{face.start_s:.1f} to {face.end_s:.1f} s, "
+        yield f"face {face.track}: {when}{score}{mark}"
+    yield from _course(result)
+    scores = [f"{d.id} {d.p_fake:.2f}" for d in result.detectors if d.p_fake is not None]
+    if len(scores) > 1:  # one alone says what the verdict says
+        yield f"p(fake) of each: {', '.join(scores)}"
+    for unexplained in result.evidence.unexplained:
+        yield f"no map by {unexplained.detector}: {unexplained.why}"
 
 
 def _findings(result: VerdictBody) -> Iterator[str]:

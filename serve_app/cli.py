@@ -46,21 +46,29 @@ def down() -> None:
 
 
 @app.command()
-def analyze(
+def analyze(  # noqa: PLR0917 - typer reads them by name
     files: Annotated[list[Path], typer.Argument(help="Videos, pictures or recordings.")],
     model: Annotated[
         str, typer.Option(help="A model's id, several with commas between, `cascade`, or `ensemble`: all that apply.")
     ] = "ensemble",
     as_json: JsonFlag = False,
+    explain: Annotated[
+        Path | None, typer.Option(help="Write saliency maps and faces as pictures into this folder.")
+    ] = None,
     url: Annotated[str, typer.Option(help="Analyse on this server instead of in this process.")] = "",
     key: Annotated[str, typer.Option(help="The server's API key; by default API_KEY of the settings.")] = "",
 ) -> None:
     """Analyse videos, pictures or recordings, in this process or on a server."""
     from serve_app import analysis
+    from serve_app.explanation import folder_for, writing
 
     def run() -> None:
-        analyst = analysis.remote(url, key or _own_key()) if url else analysis.local()
-        failed = analysis.run(files, model, analyst, analysis.printer(as_json, out, err), err)
+        maps = explain is not None
+        analyst = analysis.remote(url, key or _own_key(), explain=maps) if url else analysis.local(explain=maps)
+        show = analysis.printer(as_json, out, err)
+        if explain is not None:
+            show = writing(folder_for(explain), show)
+        failed = analysis.run(files, model, analyst, show, err)
         if failed:
             raise typer.Exit(EXIT_FAILED)
 

@@ -34,13 +34,18 @@ class Client:
     def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S) -> None:
         self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout_s)
 
-    def analyze(self, path: Path, model: str = "") -> AnalyzeBody:
-        """The verdict of one file, sent as a stream; raises `ServiceError`, or `OSError` if it cannot be read."""
+    def analyze(self, path: Path, model: str = "", *, explain: bool = False) -> AnalyzeBody:
+        """The verdict of one file, sent as a stream; `explain` asks for saliency maps.
+
+        Raises:
+            ServiceError: the service refused or failed.
+            OSError: the file cannot be read.
+        """
         with path.open("rb") as file:
             answer = self._call(
                 "POST",
                 "/analyze",
-                params={"model": model} if model else {},
+                params=({"model": model} if model else {}) | ({"explain": "true"} if explain else {}),
                 files={"video": (path.name, file)},
             )
         return AnalyzeBody.model_validate(answer)

@@ -36,12 +36,12 @@ class GraphService:
         self._health: Mapping[str, DeploymentHealth] = {}
         self._asked_s = float("-inf")
 
-    async def analyze(self, upload: Upload, model: str) -> Verdict:
+    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
         """The verdict of an upload; errors of `models` arrive as themselves, not wrapped in Ray's."""
         ref = await asyncio.to_thread(put_file, upload)
         try:
             verdict: Verdict = await call(
-                self._router.analyze, MediaRef(ref, upload.sha256), model, attempts=ROUTER_ATTEMPTS
+                self._router.analyze, MediaRef(ref, upload.sha256), model, explain, attempts=ROUTER_ATTEMPTS
             )
         except BackPressureError:
             raise Overloaded("The service has as much to do as it accepts.", "Try again later.") from None

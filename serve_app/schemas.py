@@ -1,8 +1,9 @@
 """The wire: what the routes answer. Pydantic here, dataclasses inside."""
 
-from typing import Literal
+import base64
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 Region = Literal["frame", "face", "audio"]
@@ -19,6 +20,17 @@ ReasonCode = Literal[
     "no_answer",
     "only_reported",
 ]
+
+
+def data_uri(value: Any) -> Any:
+    """Encoded pictures (JPEG or PNG) as `data:` URIs, which a browser shows as they are; anything else as it is."""
+    if not isinstance(value, bytes):
+        return value
+    kind = "png" if value.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(value).decode()}" if value else ""
+
+
+Picture = Annotated[str, BeforeValidator(data_uri)]
 
 
 class Body(BaseModel):
@@ -76,7 +88,10 @@ class BoxBody(Body):
 
 
 class FaceBody(Body):
-    """One face track. `decided` marks the face that decided the verdict."""
+    """One face track. `decided` marks the face that decided the verdict.
+
+    `thumbnail` is a `data:` URI of a small JPEG; empty where there are more faces than thumbnails.
+    """
 
     track: int
     start_s: float
@@ -85,6 +100,7 @@ class FaceBody(Body):
     decided: bool
     lost_frames: int
     boxes: list[BoxBody]
+    thumbnail: Picture = ""
 
 
 class TimelineBody(Body):
@@ -189,6 +205,36 @@ class TemporalBody(Body):
     anomalies_s: list[float]
 
 
+class MapBody(Body):
+    """Where a detector looked in one frame; `heatmap` and `crop` are `data:` URIs of PNGs of one size.
+
+    `grad_cam` and `occlusion` show what raised the score of "fake", `attention_rollout` what was looked at.
+    """
+
+    track: int | None
+    t_s: float
+    detector: str
+    method: Literal["grad_cam", "attention_rollout", "occlusion"]
+    heatmap: Picture
+    crop: Picture
+
+
+class UnexplainedBody(Body):
+    """A detector of which no map could be made, and why."""
+
+    detector: str
+    why: str
+
+
+class EvidenceBody(Body):
+    """What the verdict rests on, for people. `maps` only with `explain`."""
+
+    sentence: str = ""
+    frames: list[TimelineBody] = []
+    maps: list[MapBody] = []
+    unexplained: list[UnexplainedBody] = []
+
+
 class VerdictBody(Body):
     """The answer, the same from the library, the command, the deployment handle and the routes."""
 
@@ -211,6 +257,7 @@ class VerdictBody(Body):
     analysed: AnalysedBody
     temporal: list[TemporalBody]
     disagreement: str
+    evidence: EvidenceBody = EvidenceBody()
 
 
 class AnalyzeBody(VerdictBody):

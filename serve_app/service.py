@@ -29,8 +29,8 @@ def detector_name(model: str) -> str:
 class Service(Protocol):
     """Analyses uploads and knows the state of the graph."""
 
-    async def analyze(self, upload: Upload, model: str) -> Verdict:
-        """The verdict of one upload by one model, or an error of `models.errors`."""
+    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
+        """The verdict of one upload by one model, with maps if they are asked for, or an error of `models.errors`."""
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""

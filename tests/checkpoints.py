@@ -53,3 +53,22 @@ def assert_batch_invariant(detector: Detector, rows: Rows, tolerance: float = 1e
     scores = [detector.decide(features, times) for features in (alone, together, detector.encode(rows))]
     p_fake = [1 / (1 + np.exp(-score.logit)) for score in scores]
     assert max(p_fake) - min(p_fake) <= tolerance
+
+
+@torch.no_grad()
+def plant_attention(net: torch.nn.Module, quarter: Tensor) -> None:
+    """Make a vision transformer attend to some of its patches whatever the picture, and to nothing else.
+
+    Args:
+        net: with the names of transformers.
+        quarter: `(P,)` bool, of the patches row by row, which are the last of its tokens.
+    """
+    for name, tensor in net.named_parameters():
+        if not re.search(r"norm.*\.weight", name):
+            tensor.zero_()
+        if "position_embedding" in name:
+            tensor.view(-1, tensor.shape[-1])[-len(quarter) :][quarter, 0] = 10.0
+        if name.endswith("q_proj.bias"):
+            tensor.fill_(4.0)
+        if name.endswith("k_proj.weight"):
+            tensor[:, 0] = 4.0

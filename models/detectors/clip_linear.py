@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -26,7 +27,7 @@ from models.detectors.clip_tower import (
     tower_for,
     without_text,
 )
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device
 from models.detectors.weights import check_keys, read_tensors
 from models.types import ClipScore
@@ -62,7 +63,8 @@ class ClipLinear:
         self.view = recipe.view
         self._labels = recipe.labels
         self._device = Device(recipe.device, recipe.precision)
-        self._see = partial(see, self._device.place(tower))
+        self._tower = self._device.place(tower)
+        self._see = partial(see, self._tower)
         self._weight = head["weight"].double().numpy()
         self._bias = head["bias"].double().numpy()
 
@@ -74,6 +76,10 @@ class ClipLinear:
         """Score of one clip from `(T, D)` features and `(T,)` seconds: a logit per picture, and their mean."""
         outputs = (features.astype(np.float64) @ self._weight.T + self._bias).astype(np.float32)
         return score_of_pictures(outputs, self._labels, times_s)
+
+    def saliency(self, rows: Rows) -> Saliency | None:
+        """Attention rollout, `(T, 16, 16)` for ViT-L/14."""
+        return self._tower.rollout(torch.tensor(rows, device=self._device.torch))
 
 
 def load(recipe: Recipe) -> ClipLinear:

@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from models.detectors.contract import Recipe
+from models.detectors.contract import Recipe, Saliency
 from models.detectors.device import to_float
 from models.detectors.hf_files import read_json, vision_part
 from models.detectors.labels import fake_logits
+from models.detectors.saliency import attentive, first_token, rollout
 from models.detectors.weights import check_keys, fill, read_tensors
 from models.errors import CatalogueError, WeightsError
 from models.types import Class, ClipScore
@@ -115,6 +118,17 @@ class Tower(nn.Module):
         """`(N, hidden_size)` of `forward` to `(N, projection_dim)`, not normalised: OpenAI's `encode_image`."""
         projected: Tensor = self.clip.visual_projection(pooled)
         return projected
+
+    def rollout(self, pixels: Tensor) -> Saliency | None:
+        """Attention rollout from the class token: `(N, H, W, 3)` uint8 RGB to `(N, h, h)` of the patches."""
+        with torch.no_grad():
+            picture = to_float(pixels, 1 / 255, self.mean, self.std)
+            attentions = self._twin(pixel_values=picture, output_attentions=True).attentions
+            return rollout(attentions, first_token(attentions[0].shape[-1], pixels.device))
+
+    @cached_property
+    def _twin(self) -> Any:
+        return attentive(self.clip.vision_model)
 
     @property
     def wanted(self) -> dict[str, tuple[int, ...]]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CatalogueError
-from models.types import Class, ClipScore, Precision, View
+from models.types import Class, ClipScore, Precision, SaliencyMethod, View
 
 Rows = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -63,3 +63,25 @@ class Detector(Protocol):
 
     def decide(self, features: NDArray[np.float32], times_s: NDArray[np.float64]) -> ClipScore:
         """Score of one clip from its `(T, D)` features and `(T,)` times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency:
+    """`maps` is `(T, h, w)` float32 in [0, 1], one per row and as coarse as its method is."""
+
+    method: SaliencyMethod
+    maps: NDArray[np.float32]
+
+    @classmethod
+    def scaled(cls, method: SaliencyMethod, maps: NDArray[np.float32]) -> Self:
+        """From `(T, h, w)` of at least 0: each is divided by its largest value; what is 0 everywhere stays so."""
+        largest = maps.max(axis=(1, 2), keepdims=True)
+        return cls(method, np.divide(maps, largest, out=np.zeros(maps.shape, np.float32), where=largest > 0))
+
+
+@runtime_checkable
+class SelfExplaining(Protocol):
+    """A detector whose architecture has a saliency method of its own. Others have `models.explain.occlusion`."""
+
+    def saliency(self, rows: Rows) -> Saliency | None:
+        """Maps of `(T, H, W, 3)` uint8 RGB rows; None where this network turns out to have none."""

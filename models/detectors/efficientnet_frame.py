@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
 from models.detectors.labels import fake_logits, logit_of_mean
+from models.detectors.saliency import fake_logit, grad_cam
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore
@@ -30,6 +31,7 @@ STAGES = (
     (6, 5, 192, 4, 2),
     (6, 3, 320, 1, 1),
 )
+LOCATED = 5  # stages; beyond them every place has seen nearly the whole crop, see docs/decisions/0009
 STEM_CHANNELS = 32
 FEATURES = 1280
 SQUEEZE = 4  # the squeeze is this share of a block's input, not of its expansion
@@ -148,8 +150,16 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` in, `(N, features)` out: 1,792 of them for B4."""
-        x = self.blocks(functional.silu(self.bn1(self.conv_stem(x))))
-        return functional.silu(self.bn2(self.conv_head(x))).mean((2, 3))
+        return self.pool(self.see(x))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The first part, as long as a place is a place: `(N, channels, H / 16, W / 16)`."""
+        seen: Tensor = self.blocks[:LOCATED](functional.silu(self.bn1(self.conv_stem(x))))
+        return seen
+
+    def pool(self, seen: Tensor) -> Tensor:
+        """The second part, from `see` to `(N, features)`."""
+        return functional.silu(self.bn2(self.conv_head(self.blocks[LOCATED:](seen)))).mean((2, 3))
 
 
 class FrameNet(nn.Module):
@@ -198,6 +208,16 @@ class EfficientNetFrame:
             logit=logit_of_mean(logits),
             per_frame_logits=tuple(float(v) for v in logits),
             times_s=tuple(float(t) for t in times_s),
+        )
+
+    def saliency(self, rows: Rows) -> Saliency:
+        """Grad-CAM after the fifth stage, `(T, 14, 14)` of crops of 224 pixels."""
+        net = self._net
+        pixels = to_float(torch.tensor(rows, device=self._device.torch), 1 / 255, self._mean, self._std)
+        return grad_cam(
+            pixels,
+            net.backbone.see,
+            lambda seen: fake_logit(net.classifier(net.backbone.pool(seen)), self._labels),
         )
 
 

@@ -5,8 +5,9 @@ elsewhere. Which output is fake is read from `id2label`; how pixels are normalis
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from transformers.models.auto.modeling_auto import (
     AutoModelForImageClassification,
 )
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
 from models.detectors.hf_files import built, read_config, read_json
 from models.detectors.labels import established, fake_logits
+from models.detectors.saliency import attentive, first_token, mean_of_patches, rollout
 from models.detectors.weights import check_keys, fill, read_tensors
 from models.errors import CatalogueError, WeightsError
 from models.types import Class, ClipScore, Fit, Resample, View
@@ -38,6 +40,7 @@ CONVNEXT, CONVNEXT_SQUASHES_FROM = "ConvNext", 384
 PROCESSOR = re.compile(r"(\w+?)(?:ImageProcessor|FeatureExtractor)(?:Fast|Pil)?")
 # Steps that are done here or by the extractor. Any other would be left out without a word.
 STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
+Readout = Callable[[int, torch.device], Tensor]  # see `models.detectors.saliency.rollout`
 RESCALE = 1 / 255  # of files that are older than `rescale_factor`
 
 
@@ -84,6 +87,34 @@ class HfImageClassifier:
             per_frame_logits=tuple(logits.tolist()),
             times_s=tuple(float(t) for t in times_s),
         )
+
+    def saliency(self, rows: Rows) -> Saliency | None:
+        """Attention rollout for plain vision transformers, `(T, h, h)` of their patches; None for every other type."""
+        readout = _readout(self._net.config)
+        if readout is None:
+            return None
+        with torch.no_grad():
+            pixels = to_float(torch.tensor(rows, device=self._device.torch), self._scale, self._mean, self._std)
+            attentions = self._twin(pixels, output_attentions=True).attentions
+            return rollout(attentions, readout(attentions[0].shape[-1], self._device.torch))
+
+    @cached_property
+    def _twin(self) -> Any:
+        return attentive(self._net)
+
+
+def _readout(config: Any) -> Readout | None:
+    """What a type of network reads its classes off; None where its tokens are not one square of patches throughout."""
+    match config.model_type:
+        case "vit" | "deit":
+            return first_token
+        case "siglip":
+            return mean_of_patches
+        case "beit":
+            return mean_of_patches if config.use_mean_pooling else first_token
+        case "dinov2":  # its head sees both, side by side
+            return lambda length, device: (first_token(length, device) + mean_of_patches(length, device)) / 2
+    return None
 
 
 def load(recipe: Recipe) -> HfImageClassifier:

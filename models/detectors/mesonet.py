@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
 from models.detectors.labels import fake_logits, logit_of_mean
+from models.detectors.saliency import fake_logit, grad_cam
 from models.detectors.weights import check_keys, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore, View
@@ -82,7 +83,16 @@ class MesoNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, 256, 256)` float32 in [0, 1] in, `(N, 1)` logits out. Keras flattens with the channels last."""
-        logits: Tensor = self.head(self.stages(x).permute(0, 2, 3, 1).flatten(1))
+        return self.judge(self.see(x))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The same, up to the last convolution: `(N, 16, 32, 32)`."""
+        seen: Tensor = self.stages[-1][0](self.stages[:-1](x))  # type: ignore[index]
+        return seen
+
+    def judge(self, seen: Tensor) -> Tensor:
+        """The rest, from `see` to `(N, 1)` logits."""
+        logits: Tensor = self.head(self.stages[-1][1:](seen).permute(0, 2, 3, 1).flatten(1))  # type: ignore[index]
         return logits
 
 
@@ -107,6 +117,11 @@ class Meso:
             per_frame_logits=tuple(float(v) for v in logits),
             times_s=tuple(float(t) for t in times_s),
         )
+
+    def saliency(self, rows: Rows) -> Saliency:
+        """Grad-CAM of the last convolution, `(T, 32, 32)`."""
+        pixels = to_float(torch.tensor(rows, device=self._device.torch), 1 / 255, 0.0, 1.0)
+        return grad_cam(pixels, self._net.see, lambda seen: fake_logit(self._net.judge(seen), self._labels))
 
 
 def load(recipe: Recipe) -> Meso:

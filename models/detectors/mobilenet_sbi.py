@@ -7,12 +7,14 @@ Training task: Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Ima
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
+from models.detectors.saliency import grad_cam
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError
 from models.types import ClipScore, View
@@ -27,6 +29,9 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+# Blocks up to the end of the fifth stage. Beyond them every place has seen the whole crop, and maps taken there do not
+# point at what was forged: docs/decisions/0009 has the figures.
+LOCATED = sum(repeats for _, _, repeats, _ in STAGES[:5])
 STEM_CHANNELS = 32
 FEATURES = 1280
 TRIM = 0.125  # of the frames at each end: 2 of 16, so that one bad crop cannot decide a clip
@@ -94,9 +99,16 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` float32 in [-1, 1] in, `(N, 1280)` pooled features out; the head is applied apart."""
-        x = functional.relu6(self.stem(x), inplace=True)
-        x = functional.relu6(self.top(self.blocks(x)), inplace=True)
-        return x.mean(dim=(2, 3))
+        return self.pool(self.see(x))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The first part, as long as a place is a place: `(N, 96, H / 16, W / 16)`."""
+        seen: Tensor = self.blocks[:LOCATED](functional.relu6(self.stem(x), inplace=True))
+        return seen
+
+    def pool(self, seen: Tensor) -> Tensor:
+        """The second part, from `see` to `(N, 1280)`."""
+        return functional.relu6(self.top(self.blocks[LOCATED:](seen)), inplace=True).mean(dim=(2, 3))
 
 
 def to_input(batch: Tensor) -> Tensor:
@@ -147,6 +159,11 @@ class MobileNetSbi:
             per_frame_logits=tuple(float(v) for v in logits),
             times_s=tuple(float(t) for t in times_s),
         )
+
+    def saliency(self, rows: Rows) -> Saliency:
+        """Grad-CAM after the fifth stage, `(T, 10, 10)` of crops of 160 pixels."""
+        pixels = to_input(torch.tensor(rows, device=self._device.torch))
+        return grad_cam(pixels, self._net.see, lambda seen: self._net.head(self._net.pool(seen))[:, 0])
 
 
 def load(recipe: Recipe) -> MobileNetSbi:

@@ -8,6 +8,7 @@ V1 and V3 are one network; V4 has heads of two layers. Which it is, and how larg
 import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from torch import Tensor, nn
 from transformers.initialization import no_init_weights
 from transformers.models.siglip import SiglipVisionConfig, SiglipVisionModel
 
-from models.detectors.contract import Recipe, Rows
+from models.detectors.contract import Recipe, Rows, Saliency
 from models.detectors.device import Device, to_float
 from models.detectors.hf_files import configured, read_json, vision_part
 from models.detectors.labels import fake_logits
+from models.detectors.saliency import attentive, rollout
 from models.detectors.weights import fill, read_tensors
 from models.errors import CatalogueError, WeightsError
 from models.types import ClipScore, View
@@ -104,6 +106,20 @@ class SiglipLstmDetector:
             per_window_logits=self._logits(windows),
             windows_s=tuple((float(times_s[e - self._window + 1]), float(times_s[min(e, last)])) for e in ends),
         )
+
+    def saliency(self, rows: Rows) -> Saliency | None:
+        """Attention rollout through the encoder and its pooling head, `(T, h, h)` of its patches."""
+        encoder = self._twin
+        with torch.no_grad():
+            pixels = to_float(torch.tensor(rows, device=self._device.torch), 1 / 255, LEVEL, LEVEL)
+            seen = encoder(pixels, output_attentions=True)
+            probe = encoder.head.probe.expand(len(rows), -1, -1)
+            _, pooling = encoder.head.attention(probe, seen.last_hidden_state, seen.last_hidden_state)
+            return rollout(seen.attentions, pooling[:, 0])
+
+    @cached_property
+    def _twin(self) -> SiglipVisionModel:
+        return attentive(self._net.siglip_backbone)
 
     def _logits(self, sequences: NDArray[np.float32]) -> tuple[float, ...]:
         return tuple(fake_logits(self._exact.encode(self._net.judge, sequences), self._labels).tolist())

@@ -33,6 +33,8 @@ router = APIRouter(prefix="/analyze", tags=["analyze"], dependencies=KEYS)
 ROLLING_FRAMES = 10  # the older service's rolling window
 NAMES = "a model's id, several with commas between, `ensemble` or `cascade`; by default the service's default model"
 ModelName = Annotated[str, Query(description=NAMES)]
+Explain = Annotated[bool, Query(description="add saliency maps of what decided; takes as long again or longer")]
+YES, NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 FORM = {
     "requestBody": {
         "required": True,
@@ -48,6 +50,7 @@ FORM = {
                             "description": f"a video, a picture or a recording. {ACCEPTED_MEDIA}",
                         },
                         "model": {"type": "string", "description": "as the query parameter"},
+                        "explain": {"type": "boolean", "description": "as the query parameter"},
                     },
                 }
             }
@@ -71,15 +74,15 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", openapi_extra=FORM, responses=PROBLEMS)
-async def analyze(request: Request, model: ModelName = "") -> AnalyzeBody:
+async def analyze(request: Request, model: ModelName = "", explain: Explain = False) -> AnalyzeBody:
     """Verdict with confidence, detectors, faces and timeline."""
-    return AnalyzeBody.model_validate(await _answer(request, model))
+    return AnalyzeBody.model_validate(await _answer(request, model, explain=explain))
 
 
 @router.post("/detailed", openapi_extra=FORM, responses=PROBLEMS)
-async def detailed(request: Request, model: ModelName = "") -> DetailedBody:
+async def detailed(request: Request, model: ModelName = "", explain: Explain = False) -> DetailedBody:
     """The same, with figures over the frames and facts about the models and devices."""
-    answer = await _answer(request, model)
+    answer = await _answer(request, model, explain=explain)
     verdict: Verdict = answer["from"]
     return DetailedBody.model_validate(
         {
@@ -91,7 +94,7 @@ async def detailed(request: Request, model: ModelName = "") -> DetailedBody:
     )
 
 
-async def _answer(request: Request, model: str) -> dict[str, Any]:
+async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, Any]:
     started = time.monotonic()
     settings: Settings = request.app.state.settings
     catalogue: Catalogue = request.app.state.catalogue
@@ -104,8 +107,9 @@ async def _answer(request: Request, model: str) -> dict[str, Any]:
                 named = upload.fields.get("model") or upload.fields.get("model_name")
                 model = model or named or settings.default_model
                 _known(catalogue, model)
+                explain = explain or _asked(upload.fields.get("explain", ""))
                 async with asyncio.timeout(settings.request_timeout_s):
-                    verdict = await request.app.state.service.analyze(upload, model)
+                    verdict = await request.app.state.service.analyze(upload, model, explain)
     except TimeoutError:
         raise _too_slow(settings.request_timeout_s) from None
     except UnmaskError as error:
@@ -176,6 +180,15 @@ def _known(catalogue: Catalogue, model: str) -> None:
         catalogue.choose(model)
     except UnmaskError as error:
         raise from_cause(error, (ENSEMBLE, CASCADE, *catalogue.ids)) from None
+
+
+def _asked(value: str) -> bool:
+    """A yes or no from a form, where the query says nothing."""
+    if value.lower() not in YES | NO:
+        raise ApiError(
+            422, "invalid_request", f"The field explain is {value[:20]!r}.", suggestions=["Send true or false"]
+        )
+    return value.lower() in YES
 
 
 def _too_slow(limit_s: float) -> ApiError:

@@ -50,10 +50,12 @@ class FakeService:
         self.failure: Exception | None = None
         self.answer: Callable[[Upload, str], Verdict] = verdict
         self.received: list[bytes] = []
+        self.explained: list[bool] = []
         names = ("Ingress", "FrameExtractor", "Detector-mobilenet-sbi-v1")
         self.deployments = {name: DeploymentHealth("HEALTHY", 1) for name in names}
 
-    async def analyze(self, upload: Upload, model: str) -> Verdict:
+    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
+        self.explained.append(explain)
         self.received.append(upload.file.read())
         if self.failure:
             raise self.failure

@@ -5,7 +5,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models import errors as causes
-from models.types import Analysed, Finding, Temporal, Transition, Verdict
+from models.types import (
+    Analysed,
+    Evidence,
+    Finding,
+    SaliencyMap,
+    Temporal,
+    TimelinePoint,
+    Transition,
+    Unexplained,
+    Verdict,
+)
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService, assert_problem, verdict
 
@@ -142,3 +152,69 @@ def test_an_unexpected_failure_discloses_nothing(client: TestClient, service: Fa
     service.failure = RuntimeError("secret path /srv/x")
     body = assert_problem(client.post("/analyze", files=CLIP), 500, "internal_error")
     assert "secret" not in str(body)
+
+
+def png(pixels: int) -> bytes:
+    return b"\x89PNG" + bytes(pixels)
+
+
+def evidence(upload: Upload, model: str) -> Verdict:
+    found = Evidence(
+        "The face is likely manipulated.",
+        (TimelinePoint(1.0, 0, 0.9),),
+        (SaliencyMap(0, 1.0, "mobilenet-sbi-v1", "grad_cam", png(3), png(4)),),
+        (Unexplained("other", "RuntimeError"),),
+    )
+    made = verdict(upload, model)
+    return replace(made, evidence=found, faces=(replace(made.faces[0], thumbnail=b"\xff\xd8\xff\xe0"),))
+
+
+def test_evidence_has_pictures_as_data_uris(client: TestClient, service: FakeService) -> None:
+    service.answer = evidence
+    body = client.post("/analyze?explain=true", files=CLIP).json()
+    assert body["faces"][0]["thumbnail"] == "data:image/jpeg;base64,/9j/4A=="
+    assert body["evidence"] == {
+        "sentence": "The face is likely manipulated.",
+        "frames": [{"t_s": 1.0, "face": 0, "p_fake": 0.9, "region": "face"}],
+        "maps": [
+            {
+                "track": 0,
+                "t_s": 1.0,
+                "detector": "mobilenet-sbi-v1",
+                "method": "grad_cam",
+                "heatmap": "data:image/png;base64,iVBORwAAAA==",
+                "crop": "data:image/png;base64,iVBORwAAAAA=",
+            }
+        ],
+        "unexplained": [{"detector": "other", "why": "RuntimeError"}],
+    }
+
+
+def test_without_evidence_its_fields_are_empty(client: TestClient) -> None:
+    body = client.post("/analyze", files=CLIP).json()
+    assert body["evidence"] == {"sentence": "", "frames": [], "maps": [], "unexplained": []}
+    assert body["faces"][0]["thumbnail"] == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "asked"),
+    [
+        ("/analyze", {}, False),
+        ("/analyze?explain=true", {}, True),
+        ("/analyze/detailed?explain=true", {}, True),
+        ("/analyze", {"explain": "1"}, True),
+        ("/analyze/detailed", {"explain": "yes"}, True),
+        ("/analyze", {"explain": "false"}, False),
+    ],
+)
+def test_maps_are_asked_for_in_the_query_or_the_form(
+    client: TestClient, service: FakeService, path: str, form: dict[str, str], asked: bool
+) -> None:
+    assert client.post(path, files=CLIP, data=form).status_code == 200
+    assert service.explained == [asked]
+
+
+def test_what_is_neither_yes_nor_no_is_422(client: TestClient, service: FakeService) -> None:
+    assert_problem(client.post("/analyze", files=CLIP, data={"explain": "maybe"}), 422, "invalid_request")
+    assert_problem(client.post("/analyze?explain=maybe", files=CLIP), 422, "invalid_request")
+    assert service.explained == []

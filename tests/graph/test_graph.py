@@ -225,3 +225,20 @@ def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.02)
+
+
+def test_maps_come_over_http_when_they_are_asked_for(running: Running, forged_clip: bytes) -> None:
+    plain = running.post("/analyze", forged_clip)
+    body = running.post("/analyze", forged_clip, explain="true").json()
+    assert body["p_fake"] == pytest.approx(plain.json()["p_fake"], abs=1e-6)
+    maps = body["evidence"]["maps"]
+    assert [(found["track"], found["detector"], found["method"]) for found in maps] == [
+        (0, "mobilenet-sbi-v1", "grad_cam")
+    ] * 3
+    assert [found["t_s"] for found in maps] == [point["t_s"] for point in body["evidence"]["frames"]]
+    assert all(found["heatmap"].startswith("data:image/png;base64,") for found in maps)
+    assert body["evidence"]["unexplained"] == []
+    assert body["faces"][0]["thumbnail"].startswith("data:image/jpeg;base64,")
+    assert plain.json()["evidence"]["sentence"] == body["evidence"]["sentence"] != ""
+    assert plain.json()["evidence"]["maps"] == []
+    assert len(plain.content) < 24_000

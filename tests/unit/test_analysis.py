@@ -12,6 +12,7 @@ from models.types import (
     Analysed,
     Credentials,
     DetectorReport,
+    Evidence,
     FaceReport,
     Finding,
     MediaFacts,
@@ -140,3 +141,12 @@ def test_changes_over_time_are_told() -> None:
 def test_sound_that_was_heard_in_part_is_said() -> None:
     assert "11% of the sound was listened to" in words(FILM, analysed=Analysed(sound=0.11))
     assert "listened to" not in words(FILM, detectors=(report("b", "audio"),), analysed=Analysed(sound=1.0))
+
+
+def test_the_sentence_is_said_in_place_of_the_reason() -> None:
+    verdict = Verdict("REAL", 0.1, 0.9, "why", degraded=False, mode="ensemble", model="ensemble", media=FILM)
+    console = Console(file=io.StringIO(), width=120)
+    in_words(Path("file"), VerdictBody.model_validate(replace(verdict, evidence=Evidence("It says so."))), console)
+    text: Any = console.file
+    assert "  It says so.\n" in text.getvalue()
+    assert "why" not in text.getvalue()

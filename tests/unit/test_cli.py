@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from models.detectors.store import ROOT
@@ -82,3 +83,29 @@ def test_a_command_of_training_says_which_packages_it_lacks(command: str, monkey
     assert result.exit_code == EXIT_USAGE
     assert "needs no_such_package, which serving does not" in result.stderr
     assert '".[training]"' in result.stderr
+
+
+def test_explain_writes_faces_and_maps_as_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "maps"
+    clip = ROOT / "assets/sample_forged.mp4"
+    result = runner.invoke(app, ["analyze", "--explain", str(folder), str(clip)])
+    assert result.exit_code == 0, result.output
+    (below,) = folder.iterdir()
+    assert below.name.startswith("sample_forged-")
+    names = [path.name for path in below.iterdir()]
+    assert names.count("face-0.jpg") == 1
+    assert sum(name.endswith("-mobilenet-sbi-v1-grad_cam.png") for name in names) == 3
+    assert sum(name.endswith("-mobilenet-sbi-v1-crop.png") for name in names) == 3
+    for path in below.iterdir():
+        with Image.open(path) as picture:
+            assert max(picture.size) <= 256
+    assert lines(result.stdout)[0]["evidence"]["sentence"].startswith("The face seen from")  # type: ignore[index]
+
+
+def test_a_folder_for_explanations_that_cannot_be_made_is_refused_before_anything_is_analysed(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    result = runner.invoke(app, ["analyze", "--explain", str(taken), str(ROOT / "assets/sample_real.mp4")])
+    assert result.exit_code == EXIT_USAGE
+    assert "cannot be made" in result.stderr
+    assert result.stdout == ""

@@ -1,3 +1,4 @@
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -228,3 +229,16 @@ def test_extraction_stops_when_it_is_cancelled(talking: bytes) -> None:
 def test_an_empty_file_is_named() -> None:
     with pytest.raises(EmptyMedia):
         extract(b"", FACE)
+
+
+def test_each_track_has_a_thumbnail_of_its_face(talking: bytes, portrait: NDArray[np.uint8]) -> None:
+    extraction, _ = extract(talking, FACE)
+    picture = np.asarray(Image.open(io.BytesIO(extraction.tracks[0].thumbnail)))
+    assert max(picture.shape) == 96
+    expected = cv2.resize(portrait[55:189, 154:288], (96, 96), interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(cv2.resize(picture, (96, 96)).ravel().astype(float), expected.ravel())[0, 1] > 0.6
+
+
+def test_without_faces_asked_for_there_is_no_thumbnail(talking: bytes) -> None:
+    extraction, _ = extract(talking, FRAME)
+    assert extraction.tracks == ()

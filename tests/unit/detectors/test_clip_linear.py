@@ -14,7 +14,7 @@ from models.detectors.contract import Recipe
 from models.errors import CatalogueError, WeightsError
 from models.types import View
 from tests import clip_checkpoints as clip
-from tests.checkpoints import assert_batch_invariant, assert_strict, published, written
+from tests.checkpoints import assert_batch_invariant, assert_strict, plant_attention, published, written
 
 UNIVFD = Recipe("univfd", {}, View(region="frame", size=clip.SIDE, fit="centre"), labels=("fake",))
 GEND = Recipe("gend", {}, View(region="face", size=clip.SIDE, align="five_points"), labels=("real", "fake"))
@@ -135,3 +135,15 @@ def test_the_clip_is_the_mean_of_its_frames(gend: Recipe) -> None:
 @pytest.mark.parametrize("system", ["univfd", "gend"])
 def test_the_batch_does_not_change_the_score(system: str, request: pytest.FixtureRequest) -> None:
     assert_batch_invariant(load(request.getfixturevalue(system)), clip.pictures(5))
+
+
+def test_the_map_is_where_clip_attends(gend: Recipe) -> None:
+    detector = load(gend)
+    quarter = torch.zeros(4, 4, dtype=torch.bool)
+    quarter[2:, 2:] = True
+    plant_attention(detector._tower.clip.vision_model, quarter.flatten())
+    saliency = detector.saliency(clip.pictures(2))
+    assert saliency is not None
+    assert (saliency.method, saliency.maps.shape) == ("attention_rollout", (2, 4, 4))
+    assert saliency.maps[:, quarter.numpy()].min() > 0.99
+    assert saliency.maps[:, ~quarter.numpy()].max() < 0.01

@@ -13,7 +13,7 @@ from torch.nn import functional
 from models.detectors.contract import Recipe
 from models.detectors.efficientnet_frame import EfficientNetFrame, FrameNet, load
 from models.errors import CatalogueError, WeightsError
-from models.types import View
+from models.types import Class, View
 from tests.checkpoints import assert_batch_invariant, assert_strict, written
 
 VIEW = View(region="face", size=224, margin=0.3, count=30, resample="lanczos", minimum=10)
@@ -181,3 +181,12 @@ def test_a_row_whose_labels_are_not_two_is_refused(tmp_path: Path) -> None:
 def test_an_option_or_variant_that_there_is_not_is_refused_by_name(options: dict[str, object], named: str) -> None:
     with pytest.raises(CatalogueError, match=named):
         load(replace(RECIPE, options=options))
+
+
+def test_a_map_turns_around_with_the_labels(tmp_path: Path) -> None:
+    recipe = written(SMALL, random_state("b0", 64), tmp_path)
+    orders: tuple[tuple[Class, ...], ...] = (("real", "fake"), ("fake", "real"))
+    maps = [load(replace(recipe, labels=order)).saliency(faces(2, 64)).maps for order in orders]
+    assert [found.shape for found in maps] == [(2, 4, 4)] * 2
+    assert not np.any((maps[0] > 0) & (maps[1] > 0))
+    assert np.any(maps[0] > 0) or np.any(maps[1] > 0)

@@ -25,7 +25,7 @@ from models.detectors.contract import Recipe
 from models.detectors.hf_image_classifier import HfImageClassifier, load
 from models.errors import CatalogueError, WeightsError
 from models.types import Resample, View
-from tests.checkpoints import assert_batch_invariant, assert_strict
+from tests.checkpoints import assert_batch_invariant, assert_strict, plant_attention
 
 SIZE = 32
 SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -314,3 +314,31 @@ def test_a_file_that_is_no_json_object_is_a_weights_error(content: str, tmp_path
     recipe.files["config"].write_text(content)
     with pytest.raises(WeightsError, match=r"config\.json"):
         load(recipe)
+
+
+QUARTER = torch.zeros(4, 4, dtype=torch.bool)
+QUARTER[2:, :2] = True
+
+
+@pytest.mark.parametrize("build", [vit, siglip], ids=["class token", "mean of patches"])
+def test_the_map_is_where_a_vision_transformer_attends(build: Callable[..., Any], tmp_path: Path) -> None:
+    detector = load(saved(tmp_path, build))
+    plant_attention(detector._net, QUARTER.flatten())
+    saliency = detector.saliency(frames(2))
+    assert saliency is not None
+    assert saliency.method == "attention_rollout"
+    assert saliency.maps.shape == (2, 4, 4)
+    assert saliency.maps[:, QUARTER.numpy()].min() > 0.99
+    assert saliency.maps[:, ~QUARTER.numpy()].max() < 0.01
+
+
+@pytest.mark.parametrize("build", [swin, convnext, resnet])
+def test_what_is_no_plain_vision_transformer_has_no_map_of_its_own(build: Callable[..., Any], tmp_path: Path) -> None:
+    assert load(saved(tmp_path, build)).saliency(frames(1)) is None
+
+
+def test_scores_are_the_same_after_a_map_was_made(tmp_path: Path) -> None:
+    detector = load(saved(tmp_path))
+    before = detector.encode(frames(2))
+    detector.saliency(frames(2))
+    assert np.array_equal(detector.encode(frames(2)), before)

@@ -215,3 +215,11 @@ def test_a_view_of_another_size_is_refused(tmp_path: Path) -> None:
     recipe = replace(RECIPE, view=View(region="face", size=224))
     with pytest.raises(CatalogueError, match="size 224"):
         load(written(recipe, tensors(random_arrays(MESO4, 1)), tmp_path))
+
+
+def test_a_map_turns_around_with_the_label(tmp_path: Path) -> None:
+    recipe = written(RECIPE, tensors(random_arrays(MESO4, 1)), tmp_path)
+    maps = [load(replace(recipe, labels=(label,))).saliency(pictures(2)).maps for label in ("real", "fake")]
+    assert [found.shape for found in maps] == [(2, 32, 32)] * 2
+    assert not np.any((maps[0] > 0) & (maps[1] > 0))
+    assert np.any(maps[0] > 0) or np.any(maps[1] > 0)

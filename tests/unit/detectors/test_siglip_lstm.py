@@ -15,7 +15,7 @@ from models.detectors.contract import Recipe
 from models.detectors.siglip_lstm import SiglipLstm, SiglipLstmDetector, load, prolonged, window_ends
 from models.errors import CatalogueError, WeightsError
 from models.types import View
-from tests.checkpoints import assert_batch_invariant, assert_strict, written
+from tests.checkpoints import assert_batch_invariant, assert_strict, plant_attention, written
 
 SIZE, WIDTH, HIDDEN, FRAMES, WINDOW = 32, 32, 12, 12, 5
 ENCODER = SiglipVisionConfig(
@@ -315,3 +315,21 @@ def test_the_heads_of_a_published_width_need_no_option(tmp_path: Path) -> None:
     tensors: dict[str, Tensor] = SiglipLstm(encoder, (4, 1), 0).state_dict()
     loaded = load(written(with_options({}), tensors, tmp_path))
     assert loaded._net.siglip_backbone.config.num_attention_heads == 12
+
+
+def test_the_map_is_where_the_encoder_attends(v1: Published, tmp_path: Path) -> None:
+    detector = load(written(RECIPE, v1.state_dict(), tmp_path))
+    quarter = torch.zeros(4, 4, dtype=torch.bool)
+    quarter[:2, 2:] = True
+    plant_attention(detector._net.siglip_backbone, quarter.flatten())
+    saliency = detector.saliency(frames(2))
+    assert saliency is not None
+    assert (saliency.method, saliency.maps.shape) == ("attention_rollout", (2, 4, 4))
+    assert saliency.maps[:, quarter.numpy()].min() > 0.99
+    assert saliency.maps[:, ~quarter.numpy()].max() < 0.01
+
+
+def test_scores_are_the_same_after_a_map_was_made(detector: SiglipLstmDetector) -> None:
+    before = detector.encode(frames(2))
+    detector.saliency(frames(2))
+    assert np.array_equal(detector.encode(frames(2)), before)

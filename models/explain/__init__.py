@@ -1,0 +1,1 @@
+"""What a verdict rests on, for people: the frames, the places and the words."""
