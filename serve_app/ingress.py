@@ -59,7 +59,7 @@ class GraphService:
 
     async def _pieces(self, ref: "ObjectRef[NDArray[np.uint8]]", scene: Scene) -> AsyncGenerator[bytes]:
         """The drawn file. Closing it, as when the client goes away, stops the work behind it."""
-        response = self._visualizer.render.remote(ref, scene)
+        response: Any = self._visualizer.render.remote(ref, scene)
         try:
             with _own_errors():
                 async for piece in response:

@@ -22,7 +22,7 @@ from models.media.pictures import Pictures
 from models.render.overlay import Overlay
 from models.render.planes import Planes, UprightPlanes
 from models.render.scene import Scene
-from models.render.sink import Reread, Sink
+from models.render.sink import Sink, reread
 from models.render.soundtrack import Soundtrack
 
 # Each fragment begins with a key frame and is complete in itself: a browser plays the film while it is made. The index
@@ -52,7 +52,7 @@ def film(file: IO[bytes], scene: Scene, request: Request, limits: Limits) -> Ite
     """
     media = Media(file, limits)
     media.require_video()
-    work = _Film(media, Media(Reread(file), limits), scene, request)
+    work = _Film(media, Media(reread(file), limits), scene, request)
     yield from work.pieces()
     media.close()
 

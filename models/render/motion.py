@@ -1,7 +1,5 @@
 """Where a face is between the frames it was found in."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,14 +22,14 @@ def boxes_at(face: Face, times_s: Floats) -> Floats:
         `(N, 4)` left, top, right, bottom; NaN before the face's first box, after its last, and between two boxes where
         analysed frames did not show it.
     """
-    known = np.array(face.times_s, np.float64)
+    known, rows = np.unique(np.array(face.times_s, np.float64), return_index=True)
     result = np.full((len(times_s), 4), np.nan)
     if not len(known):
         return result
     shown = (times_s >= known[0] - _SLACK_S) & (times_s <= known[-1] + _SLACK_S)
     if face.lost_frames:
         shown &= ~_lost(known, times_s)
-    result[shown] = smooth(known, np.array(face.boxes_xyxy, np.float64), times_s[shown])
+    result[shown] = smooth(known, np.array(face.boxes_xyxy, np.float64)[rows], times_s[shown])
     return result
 
 
@@ -42,7 +40,8 @@ def _lost(known: Floats, times_s: Floats) -> NDArray[np.bool_]:
         return np.zeros(len(times_s), bool)
     after = np.searchsorted(known + _SLACK_S, times_s)
     inside = (after > 0) & (after < len(known)) & (np.abs(times_s - known[after.clip(max=len(known) - 1)]) > _SLACK_S)
-    return inside & (steps[(after - 1).clip(0, len(steps) - 1)] > _LOST * np.median(steps))
+    lost: NDArray[np.bool_] = inside & (steps[(after - 1).clip(0, len(steps) - 1)] > _LOST * np.median(steps))
+    return lost
 
 
 def smooth(times_s: Floats, values: Floats, at_s: Floats) -> Floats:
@@ -81,10 +80,3 @@ def _inner_tangents(step: Floats, slope: Floats) -> Floats:
     same = before * after > 0
     safe = np.where(same, before, 1.0), np.where(same, after, 1.0)
     return np.where(same, (weight[0] + weight[1]) / (weight[0] / safe[0] + weight[1] / safe[1]), 0.0)
-
-
-def value_at(times_s: Sequence[float], values: Sequence[float], t_s: float) -> float | None:
-    """A curve's value between its points, on a straight line; None before the first and after the last."""
-    if not times_s or not times_s[0] <= t_s <= times_s[-1]:
-        return None
-    return float(np.interp(t_s, times_s, values))

@@ -13,7 +13,7 @@ PAPER: Rgb = (245, 246, 248)
 # Of curves: told apart by people who do not see red and green as others do (Okabe and Ito, 2008), brighter for dark
 # ground, and none of them one of the colours above.
 _CURVES: tuple[Rgb, ...] = ((86, 180, 233), (240, 228, 66), (204, 121, 167), (255, 255, 255), (120, 220, 200))
-_SOUND: Rgb = (190, 150, 255)
+SOUND: Rgb = (190, 150, 255)
 
 
 def colour_of(p_fake: float | None, scene: Scene) -> Rgb:
@@ -28,6 +28,6 @@ def colour_of(p_fake: float | None, scene: Scene) -> Rgb:
 def curve_colour(name: str, scene: Scene) -> Rgb:
     """The same for a face's curve and the mark beside its name."""
     if name == "sound":
-        return _SOUND
+        return SOUND
     names = [face.name for face in scene.faces]
     return _CURVES[names.index(name) % len(_CURVES)] if name in names else PAPER

@@ -93,11 +93,18 @@ class Scene:
     @classmethod
     def from_json(cls, data: bytes) -> "Scene":
         """The scene that `to_json` wrote. It comes from our own process: nothing is checked."""
-        fields: dict[str, Any] = json.loads(data)
-        faces = tuple(Face(**{**face, "boxes_xyxy": tuple(map(tuple, face["boxes_xyxy"]))}) for face in fields["faces"])
+        fields: dict[str, Any] = _tupled(json.loads(data))
+        faces = tuple(Face(**face) for face in fields["faces"])
         curves = tuple(Curve(**curve) for curve in fields["curves"])
         spans = tuple(Span(**span) for span in fields["spans"])
         return cls(**{**fields, "faces": faces, "curves": curves, "spans": spans})
+
+
+def _tupled(value: Any) -> Any:
+    """JSON with tuples where it has lists."""
+    if isinstance(value, dict):
+        return {key: _tupled(item) for key, item in value.items()}
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
 def _face(report: FaceReport) -> Face:

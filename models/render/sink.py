@@ -6,39 +6,39 @@ from collections.abc import Iterator
 from typing import IO
 
 PIECE_BYTES = 256 * 1024  # of what is handed out: large enough to be cheap, small enough to be soon
+_READ_BYTES = 1 << 20
 
 
-class Reread(io.RawIOBase):
-    """The same file with a position of its own, so that pictures and sound can be read in turns."""
+def reread(file: IO[bytes]) -> IO[bytes]:
+    """A real file once more, with a position of its own: pictures and sound can be read in turns."""
+    return io.BufferedReader(_Positioned(file), _READ_BYTES)
 
+
+class _Positioned(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self._fd, self._at = file.fileno(), 0
         was = file.tell()
-        self._size = file.seek(0, os.SEEK_END)  # not fstat: the confined child may not ask for it
+        self._size_bytes = file.seek(0, os.SEEK_END)  # not fstat: the confined child may not ask for it
         file.seek(was)
 
     def readable(self) -> bool:
-        """It can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Its position can be set."""
         return True
 
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, at most `size`."""
-        data = os.pread(self._fd, size if size >= 0 else self._size - self._at, self._at)
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # any buffer, says the stub
+        data = os.pread(self._fd, len(buffer), self._at)
+        buffer[: len(data)] = data
         self._at += len(data)
-        return data
+        return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Set the position, as `io` says."""
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence]
         self._at = max(0, origin + offset)
         return self._at
 
     def tell(self) -> int:
-        """The position."""
         return self._at
 
 

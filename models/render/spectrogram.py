@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.fft import rfft  # here: numpy would import it when it is used, which the confined child may not
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -11,7 +12,7 @@ from models.errors import CorruptMedia
 from models.media.audio import Samples, sound_blocks
 from models.media.container import Media
 from models.media.limits import SAMPLE_RATE_HZ
-from models.render.palette import FAKE, INK, PAPER, UNSCORED, curve_colour
+from models.render.palette import FAKE, INK, PAPER, SOUND, UNSCORED, curve_colour
 from models.render.scene import Scene
 from models.render.sink import cut
 from models.render.strip import clock
@@ -72,20 +73,21 @@ def log_mel(samples: Samples, columns: int, rows: int) -> NDArray[np.float64]:
     window = np.hanning(_WINDOW)
     for look in range(looks):
         pieces = padded[centres[look::looks, None] + np.arange(_WINDOW)]
-        power += np.abs(np.fft.rfft(pieces * window)) ** 2
+        power += np.abs(rfft(pieces * window)) ** 2
     mel = np.log10(np.maximum(_mel_filters(rows) @ power.T, 1e-12)) * 10
     return np.asarray(np.maximum(mel - mel.max(), -_RANGE_DB)[::-1])
 
 
 def _mel_filters(rows: int) -> NDArray[np.float64]:
-    """`(rows, bins)` triangles, each reaching at least one bin."""
+    """`(rows, bins)` triangles, each reaching at least one bin; what is loud alike looks alike at every pitch."""
     edges = _hz(np.linspace(0, _mel(SAMPLE_RATE_HZ / 2), rows + 2))
     bins = np.linspace(0, SAMPLE_RATE_HZ / 2, _WINDOW // 2 + 1)
     step = bins[1]
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins - left) / np.maximum(centre - left, step)
     falling = (right - bins) / np.maximum(right - centre, step)
-    return np.asarray(np.maximum(np.minimum(np.minimum(rising, falling) + (right - left < 2 * step), 1.0), 0.0))
+    triangles = np.maximum(np.minimum(np.minimum(rising, falling) + (right - left < 2 * step), 1.0), 0.0)
+    return np.asarray(triangles / np.maximum(triangles.sum(1, keepdims=True), 1e-9))
 
 
 def _mel(hz: float) -> float:
@@ -135,6 +137,7 @@ class _Plot:
             write(self.image, (_LEFT - 12 - width_of(words, _SMALL_PX), y), words, _SMALL_PX, PAPER)
 
     def _score_axis(self) -> None:
+        write(self.image, (_RIGHT - width_of("p(fake)", _SMALL_PX), _TOP - 16), "p(fake)", _SMALL_PX, SOUND)
         for p_fake in sorted({0.0, self._scene.real_below, self._scene.fake_above, 1.0}):
             y = self._y(p_fake)
             self._draw.line((_LEFT, y, _RIGHT, y), fill=UNSCORED, width=1)

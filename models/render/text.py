@@ -85,7 +85,7 @@ def banner(scene: Scene, size_px: int, most_width: int) -> Patch:
     first = pill + pad + width_of(words, size_px)
     small = max(11, round(size_px * 0.8))
     lines = wrapped(scene.reason, small, most_width - 2 * pad)
-    width = max(2, min(most_width, max([first, *(width_of(line, small) for line in lines)]) + pad))
+    width = max(2, min(most_width, max([first, *(width_of(line, small) + pad for line in lines)]) + pad))
     top, leading = round(large * _LEADING), round(small * _LEADING)
     image = Image.new("RGBA", (width, top + (leading * len(lines) + pad if lines else 0)), GROUND)
     ImageDraw.Draw(image).rectangle((0, 0, pill - 1, top - 1), fill=(*_verdict_colour(scene), 255))
