@@ -3,6 +3,7 @@
 import io
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
@@ -35,8 +36,7 @@ def test_a_video_comes_back_whole_with_the_verdict_of_analyze(running: Running, 
     assert drawn.headers["x-unmask-verdict"] == verdict["verdict"]
     assert float(drawn.headers["x-unmask-p-fake"]) == pytest.approx(verdict["p_fake"], abs=1e-5)
     assert "%D0%B2%D0%B8%D0%B4%D0%B5%D0%BE.unmask.mp4" in drawn.headers["content-disposition"]
-    with av.open(io.BytesIO(forged_clip)) as source, av.open(io.BytesIO(drawn.content)) as film:
-        assert sum(1 for _ in film.decode(video=0)) == sum(1 for _ in source.decode(video=0))
+    assert frames_in(drawn.content) == frames_in(forged_clip)
 
 
 def test_a_picture_and_a_recording_come_back_as_pictures(running: Running, portrait: object) -> None:
@@ -53,7 +53,7 @@ def test_media_that_ends_early_is_a_problem_and_no_half_film(running: Running, f
 
 def test_a_client_that_goes_away_stops_the_work(running: Running) -> None:
     long = clip(3000, 640, 360, Coding(options={"preset": "ultrafast"}))
-    request = {"files": {"video": ("long.mp4", long)}, "headers": {"X-API-Key": running.key}, "timeout": 120}
+    request: Any = {"files": {"video": ("long.mp4", long)}, "headers": {"X-API-Key": running.key}, "timeout": 120}
     with httpx.stream("POST", running.url + "/analyze/visualize", **request) as answer:
         next(answer.iter_raw(1024))
         assert drawing()
@@ -61,6 +61,11 @@ def test_a_client_that_goes_away_stops_the_work(running: Running) -> None:
     while drawing() and time.monotonic() < deadline_s:
         time.sleep(0.1)
     assert not drawing()
+
+
+def frames_in(video: bytes) -> int:
+    with av.open(io.BytesIO(video), "r") as container:
+        return len(list(container.decode(video=0)))
 
 
 def drawing() -> list[int]:

@@ -3,6 +3,7 @@
 import io
 import threading
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -34,12 +35,17 @@ from tests.scenes import bare, scene
 Picture = NDArray[np.uint8]
 
 
+def opened(content: bytes) -> Any:
+    """A container of any kind: PyAV's stubs know neither which, nor that frames of ours have times."""
+    return av.open(io.BytesIO(content))
+
+
 def drawn(content: bytes, what: Scene | None = None) -> bytes:
     return b"".join(render(content, what or bare(), threads=1))
 
 
 def frames_of(film: bytes) -> list[tuple[float, Picture]]:
-    with av.open(io.BytesIO(film)) as container:
+    with opened(film) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) in {("h264", "yuv420p"), ("h264", "yuvj420p")}
         return [
@@ -53,7 +59,7 @@ def times_ms(film: bytes) -> list[int]:
 
 
 def sound_of(film: bytes) -> tuple[str, list[tuple[float, bytes]]]:
-    with av.open(io.BytesIO(film)) as container:
+    with opened(film) as container:
         stream = container.streams.audio[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
         return stream.codec_context.name, [(float(packet.pts * stream.time_base), bytes(packet)) for packet in packets]
@@ -101,7 +107,7 @@ def test_pictures_stand_upright_and_keep_their_colours(rotation: int, mirrored: 
     picture = gradient(320, 320)
     coding = Coding(rotation=rotation, mirrored=mirrored, options={"crf": "10"})
     _, pixels = frames_of(drawn(clip_from_frames([picture] * 2, coding)))[0]
-    with av.open(io.BytesIO(clip_from_frames([picture] * 2, coding))) as source:
+    with opened(clip_from_frames([picture] * 2, coding)) as source:
         player = next(source.decode(video=0))
     turned = np.rot90(player.to_ndarray(format="rgb24"), round(player.rotation / 90))
     turned = turned[::-1] if mirrored else turned
@@ -122,7 +128,7 @@ def test_pictures_stand_upright_and_keep_their_colours(rotation: int, mirrored: 
 )
 def test_colours_look_as_before_whatever_the_pixel_format(coding: Coding) -> None:
     source = clip_from_frames([gradient(320, 320)] * 2, coding)
-    with av.open(io.BytesIO(source)) as container:
+    with opened(source) as container:
         before = next(container.decode(video=0)).to_ndarray(format="rgb24")
     _, after = frames_of(drawn(source))[0]
     assert np.abs(after[100:220].astype(int) - before[100:220]).mean() < 4
@@ -160,7 +166,7 @@ def test_other_sound_becomes_aac_of_the_same_length(container: str, video: str, 
 def test_sound_stays_beside_the_pictures() -> None:
     late = np.concatenate([silence(1), tone(1)])
     film = drawn(clip(60, coding=Coding("matroska"), sound=late, sound_codec="flac"), bare(2))
-    with av.open(io.BytesIO(film)) as container:
+    with opened(film) as container:
         stream = container.streams.audio[0]
         blocks = [(float(f.pts * stream.time_base), np.abs(f.to_ndarray()).max()) for f in container.decode(stream)]
     assert next(time_s for time_s, peak in blocks if peak > 0.1) == pytest.approx(1, abs=0.05)
@@ -170,7 +176,7 @@ def test_a_film_can_be_played_from_its_first_pieces() -> None:
     source = clip(300, 320, 240, Coding(options={"crf": "10"}))
     pieces = list(render(source, bare(10), threads=1))
     assert len(pieces) > 2
-    with av.open(io.BytesIO(b"".join(pieces[:2]))) as container:
+    with opened(b"".join(pieces[:2])) as container:
         assert next(container.decode(video=0)).key_frame
 
 

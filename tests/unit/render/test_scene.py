@@ -38,6 +38,6 @@ def test_a_verdict_s_timeline_becomes_a_curve_per_subject() -> None:
         Curve("sound", (0.0,), (0.3,)),
         Curve("picture", (0.5,), (0.4,)),
     )
-    assert drawn.faces[0].boxes_xyxy == ((1, 2, 3, 4),)
+    assert [list(box) for box in drawn.faces[0].boxes_xyxy] == [[1, 2, 3, 4]]
     assert drawn.spans == (Span(0.0, 0.5),)
     assert (drawn.duration_s, drawn.real_below, drawn.fake_above) == (2.0, 0.4, 0.6)
