@@ -55,6 +55,7 @@ def test_a_client_that_goes_away_stops_the_work(running: Running) -> None:
     long = clip(3000, 640, 360, Coding(options={"preset": "ultrafast"}))
     request: Any = {"files": {"video": ("long.mp4", long)}, "headers": {"X-API-Key": running.key}, "timeout": 120}
     with httpx.stream("POST", running.url + "/analyze/visualize", **request) as answer:
+        assert answer.status_code == 200, answer.read()
         next(answer.iter_raw(1024))
         assert drawing()
     deadline_s = time.monotonic() + 10
