@@ -62,6 +62,7 @@ def drawing_limits(limits: Limits) -> Limits:
         wall_s=limits.wall_s * _WORK,
         cpu_s=limits.cpu_s * _WORK * 2,  # two threads
         memory_bytes=max(limits.memory_bytes, _MEMORY_BYTES),
+        working_side=max(limits.working_side, Limits().working_side),  # the ring's slots must hold scene and pieces
     )
 
 

@@ -14,7 +14,7 @@ from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.up import OTHER_CPUS
 
 PROFILES = sorted((ROOT / "configs" / "serve").glob("*.yaml"))
-GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor"}
+GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor", "Visualizer"}
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
