@@ -79,4 +79,5 @@ def _inner_tangents(step: Floats, slope: Floats) -> Floats:
     weight = 2 * step[1:] + step[:-1], step[1:] + 2 * step[:-1]
     same = before * after > 0
     safe = np.where(same, before, 1.0), np.where(same, after, 1.0)
-    return np.where(same, (weight[0] + weight[1]) / (weight[0] / safe[0] + weight[1] / safe[1]), 0.0)
+    mean = (weight[0] + weight[1]) * safe[0] * safe[1] / (weight[0] * safe[1] + weight[1] * safe[0])
+    return np.where(same, mean, 0.0)
