@@ -15,8 +15,8 @@ from models.types import MediaFacts
 
 THREADS = 2
 # Times what decoding may take. 20 billion pixels, the most that are decoded for one request, take 360 s of processor
-# time to draw and encode (measured with 720p H.264: 5 s for 0.28 billion). The memory for decoding suffices: drawing into
-# 4096 x 2304 H.265 of ten bits stays within 0.9 GiB of address space.
+# time to draw and encode (measured with 720p H.264: 5 s for 0.28 billion). The memory for decoding suffices: drawing
+# into 4096 x 2304 H.265 of ten bits stays within 1 GiB of address space.
 _WORK = 5
 
 
