@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clip import make_clip
-from benchmarks.in_process import decode_row, pipeline_row
+from benchmarks.in_process import decode_row, drawing_row, pipeline_row
 from benchmarks.rows import Row
 from benchmarks.service import service_rows
 
@@ -40,6 +40,8 @@ def measure(console: Console) -> Iterator[Row]:
         yield decode_row(clip)
     with console.status("Pipeline against decode and forward passes alone ..."):
         yield pipeline_row(clip)
+    with console.status("Drawing the verdict into the clip ..."):
+        yield drawing_row(clip)
     yield from service_rows(clip, free_port(), console)
 
 

@@ -1,17 +1,23 @@
 """Rows that need no Ray."""
 
+from collections import deque
+
 import numpy as np
 
-from benchmarks.rows import Row, in_turns
+from benchmarks.clip import SECONDS
+from benchmarks.rows import Row, against_clock, in_turns
 from models.detectors.catalogue import read_catalogue
 from models.extraction import DECODER_THREADS, Extractor
 from models.media.facts import Request
 from models.media.limits import Limits
 from models.media.stream import MediaStream, read, read_in_process
 from models.pipeline import Pipeline
+from models.render.scene import Scene
+from models.render.stream import render
 
 DECODE_BOUND = 1.10
 PIPELINE_BOUND = 1.35
+DRAWING_BOUND = 1.0
 
 
 def decode_row(clip: bytes) -> Row:
@@ -42,6 +48,18 @@ def pipeline_row(clip: bytes) -> Row:
 
     return in_turns(
         "pipeline in one process / decode + forward passes", lambda: pipeline.analyze(clip), floor, PIPELINE_BOUND
+    )
+
+
+def drawing_row(clip: bytes) -> Row:
+    """Drawing the verdict into the clip and encoding it anew, against playing it."""
+    pipeline = Pipeline()
+    scene = Scene.of(pipeline.analyze(clip), pipeline.catalogue.verdict)
+    return against_clock(
+        f"drawing the verdict into {SECONDS} s of 720p / playing them",
+        lambda: deque(render(clip, scene), maxlen=0),
+        SECONDS,
+        DRAWING_BOUND,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 ROUNDS = 15
 WARM_UP = 3
+CLOCK_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ def in_turns(name: str, work: Callable[[], object], floor: Callable[[], object],
     figures, floors = zip(*pairs, strict=True)
     ratio = statistics.median(a / b for a, b in pairs)
     return Row(name, statistics.median(figures), statistics.median(floors), ratio, bound)
+
+
+def against_clock(name: str, work: Callable[[], object], clock_s: float, bound: float) -> Row:
+    """Measure work that must be done within a time that no machine changes, such as that of the clip it is done on."""
+    work()
+    figure = statistics.median(seconds(work) for _ in range(CLOCK_ROUNDS))
+    return Row(name, figure, clock_s, figure / clock_s, bound)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -9,6 +9,7 @@ from ray.serve import Application
 from deployments.detector import Detector
 from deployments.ensemble_router import EnsembleRouter
 from deployments.frame_extractor import FrameExtractor
+from deployments.visualizer import Visualizer
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import ROOT
 from models.errors import NotInstalled
@@ -29,12 +30,16 @@ GPU_SCALING = {
     "upscale_delay_s": 5,
     "downscale_delay_s": 300,  # starting costs seconds; quiet minutes between bursts are common
 }
+# Films a visualizer draws at once: one keeps two cores busy, the second fills its pauses.
+VISUALIZER_AT_ONCE = 2
 # Probes, facts and refusals that an ingress replica answers beside the analyses.
 CHEAP_REQUESTS = 64
 
 
 def build(args: BuildArgs) -> Application:
     """Draw the graph: ingress -> router -> extractor and one deployment per enabled row of the catalogue.
+
+    Beside the router stands the visualizer: the ingress asks it once it has a verdict.
 
     Args:
         args: from the profile's `applications[].args`.
@@ -64,6 +69,11 @@ def build(args: BuildArgs) -> Application:
         max_queued_requests=MAX_QUEUED,
         ray_actor_options={"num_cpus": 0.1},
     )(EnsembleRouter).bind(extractor, detectors, catalogue, settings.default_model, settings.detector_timeout_s)
+    visualizer = serve.deployment(
+        max_ongoing_requests=VISUALIZER_AT_ONCE,
+        max_queued_requests=MAX_QUEUED,
+        ray_actor_options={"num_cpus": 0.25},
+    )(Visualizer).bind(settings.limits())
     ingress = serve.deployment(
         max_ongoing_requests=settings.max_concurrent_requests + settings.max_waiting_requests + CHEAP_REQUESTS,
         max_queued_requests=MAX_QUEUED,
@@ -71,7 +81,7 @@ def build(args: BuildArgs) -> Application:
     )(Ingress)
     # The replicas get the key's digest, never the key; and nothing that serves needs the hub.
     open_settings = settings.model_copy(update={"api_key": None, "hub_token": None})
-    return ingress.bind(router, open_settings, catalogue, digest(settings.required_key()))
+    return ingress.bind(router, visualizer, open_settings, catalogue, digest(settings.required_key()))
 
 
 def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTools]:

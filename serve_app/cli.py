@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from models.errors import MediaError
 from serve_app.models_cli import models_app
-from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, err, guarded, out
+from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, ending, err, guarded, out
 
 app = typer.Typer(
     help="Tells whether a video, a picture or a voice was manipulated.",
@@ -73,6 +74,21 @@ def analyze(  # noqa: PLR0917 - typer reads them by name
             raise typer.Exit(EXIT_FAILED)
 
     guarded(run)
+
+
+@app.command()
+def visualize(
+    file: Annotated[Path, typer.Argument(help="A video, a picture or a recording.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to; by default beside it, FILE.unmask.*")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A model's id; by default all that apply.")] = "ensemble",
+) -> None:
+    """Draw the verdict into a copy of a video or a picture, or over the spectrum of a recording."""
+    from serve_app import visual
+
+    with ending((MediaError, OSError)):
+        visual.visualize(file, to, model, out, err)
 
 
 @app.command()

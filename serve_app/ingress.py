@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import ray
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import ObjectRef, serve
+from ray.exceptions import RayActorError
 from ray.serve._private.common import ReplicaState
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
@@ -17,10 +19,11 @@ from ray.serve.handle import DeploymentHandle
 from deployments.ensemble_router import MediaRef
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue
-from models.errors import Overloaded, UnmaskError
+from models.errors import DecoderCrashed, Overloaded, UnmaskError
+from models.render.scene import Bounds, Scene
 from models.types import Verdict
 from serve_app.http import create_http
-from serve_app.service import DeploymentHealth
+from serve_app.service import DeploymentHealth, Visual
 from serve_app.settings import Settings
 from serve_app.uploads import Upload
 
@@ -31,23 +34,40 @@ ROUTER_ATTEMPTS = 3
 class GraphService:
     """Answers the routes from the graph."""
 
-    def __init__(self, router: DeploymentHandle[Any]) -> None:
+    def __init__(self, router: DeploymentHandle[Any], visualizer: DeploymentHandle[Any], bounds: Bounds) -> None:
         self._router = router
+        self._visualizer = visualizer.options(stream=True, _by_reference=True)
+        self._bounds = bounds
         self._health: Mapping[str, DeploymentHealth] = {}
         self._asked_s = float("-inf")
 
     async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
         """The verdict of an upload; errors of `models` arrive as themselves, not wrapped in Ray's."""
         ref = await asyncio.to_thread(put_file, upload)
-        try:
-            verdict: Verdict = await call(
-                self._router.analyze, MediaRef(ref, upload.sha256), model, explain, attempts=ROUTER_ATTEMPTS
-            )
-        except BackPressureError:
-            raise Overloaded("The service has as much to do as it accepts.", "Try again later.") from None
-        except UnmaskError as error:
-            raise getattr(error, "cause", error) from None
+        return await self._verdict(MediaRef(ref, upload.sha256), model, explain=explain)
+
+    async def visualize(self, upload: Upload, model: str) -> Visual:
+        """The verdict of an upload, and the file that shows it, as it is made."""
+        ref = await asyncio.to_thread(put_file, upload)
+        verdict = await self._verdict(MediaRef(ref, upload.sha256), model)
+        return Visual(verdict, self._pieces(ref, Scene.of(verdict, self._bounds)))
+
+    async def _verdict(self, media: MediaRef, model: str, *, explain: bool = False) -> Verdict:
+        with _own_errors():
+            verdict: Verdict = await call(self._router.analyze, media, model, explain, attempts=ROUTER_ATTEMPTS)
         return verdict
+
+    async def _pieces(self, ref: "ObjectRef[NDArray[np.uint8]]", scene: Scene) -> AsyncGenerator[bytes]:
+        """The drawn file. Closing it, as when the client goes away, stops the work behind it."""
+        response: Any = self._visualizer.render.remote(ref, scene)
+        try:
+            with _own_errors():
+                async for piece in response:
+                    yield piece
+        except RayActorError as error:
+            raise DecoderCrashed("the process that draws died on this file.") from error
+        finally:
+            response.cancel()
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment of this application, as Serve's controller sees it."""
@@ -57,14 +77,30 @@ class GraphService:
         return self._health
 
 
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Errors of `models` as themselves, not wrapped in Ray's; a full queue as one of them."""
+    try:
+        yield
+    except BackPressureError:
+        raise Overloaded("The service has as much to do as it accepts.", "Try again later.") from None
+    except UnmaskError as error:
+        raise getattr(error, "cause", error) from None
+
+
 @serve.ingress()
 class Ingress:
     """Checks the key, receives bodies, and shapes the graph's answers."""
 
     def __init__(
-        self, router: DeploymentHandle[Any], settings: Settings, catalogue: Catalogue, key_digest: bytes
+        self,
+        router: DeploymentHandle[Any],
+        visualizer: DeploymentHandle[Any],
+        settings: Settings,
+        catalogue: Catalogue,
+        key_digest: bytes,
     ) -> None:
-        self._parts = (GraphService(router), settings, catalogue, key_digest)
+        self._parts = (GraphService(router, visualizer, catalogue.verdict), settings, catalogue, key_digest)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application this replica answers with."""

@@ -1,6 +1,6 @@
 """What the routes need from whatever answers them: the Ray graph in production, a few lines in tests."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,14 @@ class DeploymentHealth:
         return self.status != "DEPLOY_FAILED" and (self.replicas > 0 or self.status == "HEALTHY")
 
 
+@dataclass(frozen=True, slots=True)
+class Visual:
+    """A verdict, and the file in which it is drawn, in pieces as it is made. Close `pieces` to stop the work."""
+
+    verdict: Verdict
+    pieces: AsyncGenerator[bytes]
+
+
 def detector_name(model: str) -> str:
     """The name of a model's deployment."""
     return f"Detector-{model}"
@@ -31,6 +39,9 @@ class Service(Protocol):
 
     async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
         """The verdict of one upload by one model, with maps if they are asked for, or an error of `models.errors`."""
+
+    async def visualize(self, upload: Upload, model: str) -> Visual:
+        """The same, and the media with the verdict drawn into it. Errors may also come with the first piece."""
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""

@@ -30,7 +30,7 @@ STATE_FILE = ROOT / ".unmask" / "up.json"
 START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
 STOP_TIMEOUT_S = 60.0
 LOGICAL_CPUS = 4  # at least, however few cores there are: what a profile's replicas may add up to
-OTHER_CPUS = 3.5  # of these, for what is no detector: as many as gpu.yaml gives it
+OTHER_CPUS = 5.5  # for what is no detector: as many as gpu.yaml gives it
 
 
 class UpError(UnmaskError):

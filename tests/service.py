@@ -72,5 +72,5 @@ def _is_zombie(process: Path) -> bool:
 def graph_processes() -> dict[str, set[int]]:
     """Process ids of every replica of the graph."""
     detectors = (f"Detector-{row.id}" for row in read_catalogue().rows)
-    names = ("Ingress", "EnsembleRouter", "FrameExtractor", *detectors)
+    names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Visualizer", *detectors)
     return {name: replicas(name) for name in names}

@@ -16,11 +16,12 @@ from typing import Any
 from models.errors import CorruptMedia, UnmaskError
 from models.media import seccomp
 from models.media.decode import decode, out_of_memory
-from models.media.facts import Event, Frame, Probe, Request, Sound
+from models.media.facts import Event, Frame, Piece, Probe, Request, Sound
 from models.media.limits import Limits
 from models.media.manifest import load, read_manifest
 from models.media.picture import copy_pixels
 from models.media.ring import SLOTS, Ring
+from models.render.draw import draw
 
 MESSAGE_BYTES = 1 << 16
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,11 +36,14 @@ def run(job: dict[str, Any], channel_fd: int, media_fd: int, ring_fd: int) -> No
     limits, request = Limits(**job["limits"]), Request(**job["request"])
     channel_fd, media_fd, ring_fd = _keep_only(channel_fd, media_fd, ring_fd)
     with socket.socket(fileno=channel_fd) as channel, os.fdopen(media_fd, "rb", buffering=0) as media:
-        sender = _Sender(channel, Ring(ring_fd, limits.slot_bytes))
+        ring = Ring(ring_fd, limits.slot_bytes)
+        sender = _Sender(channel, ring)
+        scene = ring.raw(0, request.scene_bytes).tobytes() if request.scene_bytes else b""
         _confine(limits)
         try:
             _misbehave(request.fault, channel)
-            for event in decode(media, request, limits):
+            work = draw(media, scene, request, limits) if scene else decode(media, request, limits)
+            for event in work:
                 sender.send(event)
         except UnmaskError as error:
             sender.refusal(error)
@@ -109,6 +113,10 @@ class _Sender:
             slot = self._slot()
             self._ring.samples(slot, len(event.samples))[:] = event.samples
             self.message("sound", slot=slot, count=len(event.samples))
+        elif isinstance(event, Piece):
+            slot = self._slot()
+            self._ring.raw(slot, len(event.data))[:] = event.data
+            self.message("piece", slot=slot, count=len(event.data))
         else:
             self.message("probe" if isinstance(event, Probe) else "report", **asdict(event))
 

@@ -13,17 +13,20 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.errors import Cancelled, CorruptMedia, DecoderCrashed, DecoderTimeout, MediaError
-from models.media.facts import Event, Frame, Probe, Report, Request, Sound
+from models.media.facts import Event, Frame, Piece, Probe, Report, Request, Sound
 from models.media.limits import SAMPLE_RATE_HZ, Limits
 from models.media.ring import Ring
 
 _MESSAGE_BYTES = 1 << 16
 _WORD, _SENTENCE = 64, 400  # lengths, in characters, beyond which a child is not telling but flooding
+_BITS_PER_PIXEL = 4  # of what is drawn, at most: pictures are written with fewer, films with a quarter of one
 _CANCEL_CHECK_MS = 50  # how soon a caller who went away stops the work
 Cancel = threading.Event | None
 
@@ -116,25 +119,29 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", **_MALLOC}
 
 
-def decode_confined(media_fd: int, request: Request, limits: Limits, cancelled: Cancel = None) -> Generator[Event]:
-    """The events of `decode`, from a confined child. Frames and sound are views of shared memory.
+def decode_confined(
+    media_fd: int, request: Request, limits: Limits, cancelled: Cancel = None, scene: bytes = b""
+) -> Generator[Event]:
+    """The events of `decode`, or of `draw`, from a confined child. What they hold are views of shared memory.
 
     Args:
         media_fd: descriptor of the media, read from its beginning. Stays open.
         request: what is wanted.
         limits: what it may cost.
         cancelled: checked while waiting.
+        scene: what to draw, `request.scene_bytes` long; nothing to decode.
 
     Raises:
+        ValueError: the scene is larger than a frame.
         MediaError: as `decode`, and DecoderCrashed, DecoderTimeout, DecoderOutOfMemory for how the child can end.
         Cancelled: the event was set.
     """
-    job = json.dumps({"request": asdict(request), "limits": asdict(limits)}).encode()
+    job = _Job(request, limits, cancelled, scene)
     try:
-        yield from _attempt(job, media_fd, request, limits, cancelled)
+        yield from _attempt(job, media_fd)
     except ZygoteDied:
         _await_end()
-        yield from _attempt(job, media_fd, request, limits, cancelled)
+        yield from _attempt(job, media_fd)
 
 
 def ask_confined(
@@ -181,18 +188,33 @@ def _asked(job: bytes, media_fd: int, other_fd: int, limits: Limits, cancelled: 
     return message
 
 
-def _attempt(job: bytes, media_fd: int, request: Request, limits: Limits, cancelled: Cancel) -> Generator[Event]:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one child is to do."""
+
+    request: Request
+    limits: Limits
+    cancelled: Cancel
+    scene: bytes
+
+    def message(self) -> bytes:
+        return json.dumps({"request": asdict(self.request), "limits": asdict(self.limits)}).encode()
+
+
+def _attempt(job: _Job, media_fd: int) -> Generator[Event]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            ring = Ring.create(limits.slot_bytes)
+            ring = Ring.create(job.limits.slot_bytes)
             try:
-                zygote().start(job, theirs.fileno(), media_fd, ring.fd)
+                if job.scene:
+                    ring.raw(0, len(job.scene))[:] = np.frombuffer(job.scene, np.uint8)
+                zygote().start(job.message(), theirs.fileno(), media_fd, ring.fd)
             except OSError as error:
                 raise ZygoteDied from error
             finally:
                 ring.close()
-        yield from _Conversation(ours, ring, request, limits, cancelled).events()
+        yield from _Conversation(ours, ring, job.request, job.limits, job.cancelled).events()
 
 
 class _Ear:
@@ -243,6 +265,7 @@ class _Conversation:
         self._last_index = -1
         self._frames_left = sum(request.counts)
         self._samples_left = round(limits.max_duration_s * SAMPLE_RATE_HZ) if request.audio else 0
+        self._bytes_left = limits.max_decoded_pixels * _BITS_PER_PIXEL // 8 if request.scene_bytes else 0
 
     def events(self) -> Generator[Event]:
         while True:
@@ -255,7 +278,7 @@ class _Conversation:
             yield event
             if isinstance(event, Report):
                 return
-            if isinstance(event, Frame | Sound):
+            if isinstance(event, Frame | Sound | Piece):
                 self._release(message["slot"])
 
     def _release(self, slot: int) -> None:
@@ -268,6 +291,8 @@ class _Conversation:
                 return self._frame(**message)
             case "sound":
                 return self._sound(**message)
+            case "piece":
+                return self._piece(**message)
             case "probe":
                 return Probe(**_checked(Probe, message))
             case "report":
@@ -292,6 +317,12 @@ class _Conversation:
         if self._samples_left < 0:
             raise ValueError("more sound than allowed")
         return Sound(self._ring.samples(slot, count))
+
+    def _piece(self, slot: int, count: int) -> Piece:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise ValueError("more bytes than allowed")
+        return Piece(self._ring.raw(slot, count))
 
 
 def _checked(kind: type[Probe | Report], message: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO
 
@@ -32,8 +33,15 @@ def decode(file: IO[bytes], request: Request, limits: Limits) -> Iterator[Event]
     Raises:
         MediaError: one of its subclasses, for every way in which media can be unfit.
     """
-    try:
+    with named_errors(limits):
         yield from _events(file, request, limits)
+
+
+@contextmanager
+def named_errors(limits: Limits) -> Iterator[None]:
+    """Whatever reading media raises, as one of our own errors."""
+    try:
+        yield
     except UnmaskError:
         raise
     except MemoryError as error:

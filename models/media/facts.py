@@ -1,4 +1,7 @@
-"""What comes out of a decode, in order: one Probe, the Frames, the Sound in blocks, one Report."""
+"""What comes out of a decode, in order: one Probe, the Frames, the Sound in blocks, one Report.
+
+Where a scene is drawn: the Pieces of the file that shows it, then one Report.
+"""
 
 from dataclasses import dataclass
 
@@ -16,12 +19,15 @@ class Request:
         threads: decoder threads.
         fault: for tests only, what the child does instead of decoding: `segv`, `abort`, `hang`, `spin`, `memory`,
             `babble`, `escape`. It is set by Python callers; nothing that comes over HTTP or in media reaches it.
+        scene_bytes: size of a scene in the ring's first slot, to be drawn into the media instead of handing out
+            frames; 0 for none.
     """
 
     counts: tuple[int, ...] = ()
     audio: bool = False
     threads: int = 2
     fault: str = ""
+    scene_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +99,11 @@ class Report:
     decode_s: float = 0.0
 
 
-Event = Probe | Frame | Sound | Report
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """The next `(S,)` uint8 bytes of a file in which a scene was drawn, valid until the next piece is asked for."""
+
+    data: NDArray[np.uint8]
+
+
+Event = Probe | Frame | Sound | Piece | Report

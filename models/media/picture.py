@@ -17,7 +17,7 @@ Numbered = tuple[int, VideoFrame]  # display index, picture
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _HD_HEIGHT = 720  # from here on, video that does not say is BT.709; below, BT.601 (what every player assumes)
-_MAX_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header, not an anamorphic lens
+MAX_STRETCH = 8  # a sample aspect ratio beyond this is a damaged header, not an anamorphic lens
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Upright:
     def __init__(self, first: VideoFrame, aspect: float, working_side: int) -> None:
         self._orientation = Orientation.of(first)
         self._reformatter = VideoReformatter()
-        stretch = aspect if 1 / _MAX_STRETCH <= aspect <= _MAX_STRETCH else 1.0
+        stretch = aspect if 1 / MAX_STRETCH <= aspect <= MAX_STRETCH else 1.0
         width, height = max(1, round(first.width * stretch)), first.height
         scale = min(1.0, working_side / max(width, height))
         self._coded_wh = max(1, round(width * scale)), max(1, round(height * scale))
@@ -75,7 +75,7 @@ class Upright:
             width=width,
             height=height,
             format="rgb24",
-            src_colorspace=_colorspace(frame),
+            src_colorspace=colorspace(frame),
             dst_color_range=ColorRange.JPEG,
             threads=1,  # the conversion takes 0.4 ms at 720p; the cores are busy decoding
         )
@@ -146,7 +146,8 @@ def _shape(frame: VideoFrame) -> tuple[int, int, str]:
     return frame.width, frame.height, frame.format.name
 
 
-def _colorspace(frame: VideoFrame) -> int:
+def colorspace(frame: VideoFrame) -> int:
+    """The colour space of a frame (AVColorSpace); by its height where the file does not say."""
     if frame.colorspace != _UNSPECIFIED:
         return frame.colorspace
     return int(Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601)

@@ -49,6 +49,10 @@ class Ring:
         """The slot as `(count,)` float32. Raises ValueError as `pixels` does."""
         return self._bytes(slot, count * 4).view(np.float32)
 
+    def raw(self, slot: int, count: int) -> NDArray[np.uint8]:
+        """The slot as `(count,)` uint8. Raises ValueError as `pixels` does."""
+        return self._bytes(slot, count)
+
     def close(self) -> None:
         """Close the descriptor. The memory goes when the last view of it goes."""
         os.close(self.fd)

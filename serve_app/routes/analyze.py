@@ -99,19 +99,19 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
     settings: Settings = request.app.state.settings
     catalogue: Catalogue = request.app.state.catalogue
     if model:
-        _known(catalogue, model)  # before the body is read: a misspelt name should not cost an upload
+        known(catalogue, model)  # before the body is read: a misspelt name should not cost an upload
     try:
         async with request.app.state.admission.turn():
             upload = await receive(request, settings.max_upload_bytes, settings.upload_timeout_s)
             with upload.file:
                 named = upload.fields.get("model") or upload.fields.get("model_name")
                 model = model or named or settings.default_model
-                _known(catalogue, model)
+                known(catalogue, model)
                 explain = explain or _asked(upload.fields.get("explain", ""))
                 async with asyncio.timeout(settings.request_timeout_s):
                     verdict = await request.app.state.service.analyze(upload, model, explain)
     except TimeoutError:
-        raise _too_slow(settings.request_timeout_s) from None
+        raise too_slow(settings.request_timeout_s) from None
     except UnmaskError as error:
         raise from_cause(error, catalogue.ids) from error
     total_s = time.monotonic() - started
@@ -175,7 +175,8 @@ def system_info(verdict: Verdict) -> SystemInfo:
     )
 
 
-def _known(catalogue: Catalogue, model: str) -> None:
+def known(catalogue: Catalogue, model: str) -> None:
+    """Raises the answer to a model's name that the catalogue does not have."""
     try:
         catalogue.choose(model)
     except UnmaskError as error:
@@ -191,7 +192,8 @@ def _asked(value: str) -> bool:
     return value.lower() in YES
 
 
-def _too_slow(limit_s: float) -> ApiError:
+def too_slow(limit_s: float) -> ApiError:
+    """The answer when the time for an analysis is over."""
     return ApiError(
         504,
         "analysis_timeout",

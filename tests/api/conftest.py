@@ -1,6 +1,6 @@
 """The HTTP application around a service of a few lines: every route can be tested without Ray or torch."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from models.types import (
 )
 from serve_app.auth import digest
 from serve_app.http import create_http
-from serve_app.service import DeploymentHealth
+from serve_app.service import DeploymentHealth, Visual
 from serve_app.settings import Settings
 from serve_app.uploads import Upload
 
@@ -51,6 +51,8 @@ class FakeService:
         self.answer: Callable[[Upload, str], Verdict] = verdict
         self.received: list[bytes] = []
         self.explained: list[bool] = []
+        self.pieces: tuple[bytes | Exception, ...] = (b"first ", b"second")
+        self.closed = False
         names = ("Ingress", "FrameExtractor", "Detector-mobilenet-sbi-v1")
         self.deployments = {name: DeploymentHealth("HEALTHY", 1) for name in names}
 
@@ -60,6 +62,18 @@ class FakeService:
         if self.failure:
             raise self.failure
         return self.answer(upload, model)
+
+    async def visualize(self, upload: Upload, model: str) -> Visual:
+        return Visual(await self.analyze(upload, model), self._drawn())
+
+    async def _drawn(self) -> AsyncGenerator[bytes]:
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+        finally:
+            self.closed = True
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         return self.deployments

@@ -1,6 +1,8 @@
 import json
+import shutil
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -109,3 +111,28 @@ def test_a_folder_for_explanations_that_cannot_be_made_is_refused_before_anythin
     assert result.exit_code == EXIT_USAGE
     assert "cannot be made" in result.stderr
     assert result.stdout == ""
+
+
+def test_visualize_writes_the_drawn_copy_beside_the_file(tmp_path: Path) -> None:
+    sent = tmp_path / "видео.mp4"
+    shutil.copy(ROOT / "assets/sample_forged.mp4", sent)
+    result = runner.invoke(app, ["visualize", str(sent)])
+    assert result.exit_code == 0, result.output
+    assert "FAKE" in result.stdout
+    with av.open(tmp_path / "видео.unmask.mp4") as film:
+        assert film.streams.video[0].codec_context.name == "h264"
+
+
+def test_visualize_refuses_to_write_over_its_own_file(tmp_path: Path) -> None:
+    sent = tmp_path / "clip.mp4"
+    shutil.copy(ROOT / "assets/sample_forged.mp4", sent)
+    result = runner.invoke(app, ["visualize", str(sent), "-o", str(sent)])
+    assert result.exit_code == EXIT_USAGE
+    assert sent.read_bytes() == (ROOT / "assets/sample_forged.mp4").read_bytes()
+
+
+def test_visualize_leaves_nothing_behind_of_a_file_that_cannot_be_analysed(tmp_path: Path) -> None:
+    sent = tmp_path / "cut.mp4"
+    sent.write_bytes((ROOT / "assets/sample_forged.mp4").read_bytes()[:20_000])
+    assert runner.invoke(app, ["visualize", str(sent)]).exit_code == EXIT_FAILED
+    assert list(tmp_path.iterdir()) == [sent]

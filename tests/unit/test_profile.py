@@ -14,7 +14,7 @@ from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.up import OTHER_CPUS
 
 PROFILES = sorted((ROOT / "configs" / "serve").glob("*.yaml"))
-GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor"}
+GRAPH = {"Ingress", "EnsembleRouter", "FrameExtractor", "Visualizer"}
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -33,7 +33,7 @@ def test_every_deployment_of_a_profile_is_in_the_graph_whatever_is_served(path: 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_what_is_no_detector_fits_the_cpus_that_unmask_up_leaves_for_it(path: Path) -> None:
     (application,) = check_profile(path)["applications"]
-    shares = {"Ingress": 0.1, "EnsembleRouter": 0.1}  # as build() sets them
+    shares = {"Ingress": 0.1, "EnsembleRouter": 0.1, "Visualizer": 0.25}  # as build() sets them
     replicas = dict.fromkeys(shares, 1)
     for deployment in application["deployments"]:
         shares[deployment["name"]] = deployment["ray_actor_options"]["num_cpus"]

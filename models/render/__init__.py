@@ -1,0 +1,1 @@
+"""Drawing a verdict into the media it was reached on: a film, a picture, or a spectrogram."""
