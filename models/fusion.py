@@ -3,7 +3,8 @@
 Each detector's logit is calibrated on its own (Platt scaling), then the calibrated logits of one subject (a face, the
 whole frame, the sound) are averaged with the catalogue's weights. Each modality is a finding of its own, as fake as its
 most fake subject; the media is as fake as its most fake finding. A detector whose row says `fused: false` is reported
-in the ensemble, in a finding that decides nothing.
+in the ensemble, in a finding that decides nothing; where nobody else has a score the answer stays UNDETERMINED, with
+its `p_fake`.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
     subjects = [subject for modality in deciding for subject in modality.subjects]
     decider = foremost(subjects)
     code, reason = (decider.code, decider.reason) if decider else why_nothing(outcomes, extraction.media.kind)
-    p_fake = max((subject.p_fake for subject in subjects), default=None)
+    p_fake = max((s.p_fake for s in subjects or _reported(found)), default=None)
     points = timeline(having_part, extraction.media.audio_s)
     return Verdict(
         verdict=decider.verdict if decider else "UNDETERMINED",
@@ -54,6 +55,11 @@ def fuse(extraction: Extraction, outcomes: Sequence[Outcome], bounds: VerdictRow
         temporal=_temporal(points, deciding, bounds),
         disagreement=disagreement([modality.finding for modality in found]),
     )
+
+
+def _reported(found: Sequence[Modality]) -> list[Judged]:
+    """The subjects of what is reported only: where nothing decides, they are all there is to put media in order by."""
+    return [subject for modality in found if not modality.finding.decides for subject in modality.subjects]
 
 
 def analysed(extraction: Extraction) -> Analysed:

@@ -39,7 +39,6 @@ SaliencyMethod = Literal["grad_cam", "attention_rollout", "occlusion"]
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class View:
     """What one detector needs to see. Equal views are extracted once.
 
@@ -76,7 +75,6 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Clip:
     """One view of one subject: a face track, the whole frame, or the sound.
 
@@ -91,7 +89,6 @@ class Clip:
     track: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Track:
     """One face followed through the clip. Only frames in which it was really found have a row.
@@ -112,7 +109,6 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class MediaFacts:
     """What was learnt about the media while reading it. Width and height are of the upright picture."""
 
@@ -130,7 +126,6 @@ class MediaFacts:
     audio_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class ClipScore:
     """A detector's answer for one clip, before calibration.
@@ -153,7 +148,6 @@ class ClipScore:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds spent per stage. Decoding and face finding overlap, so the stages may add up to more than total."""
 
@@ -165,7 +159,6 @@ class Timings:
     total_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class DetectorReport:
     """What became of one detector in one analysis.
@@ -188,7 +181,6 @@ class DetectorReport:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class FaceBox:
     """Where a face was at one moment; pixels of the upright picture."""
 
@@ -196,7 +188,6 @@ class FaceBox:
     xyxy: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class FaceReport:
     """One face track with its score; `decided` marks the face that decided the verdict, `thumbnail` is a JPEG."""
@@ -212,7 +203,6 @@ class FaceReport:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class TimelinePoint:
     """A calibrated score at one moment: of one face, or (`face` None) of the whole frame or the sound."""
 
@@ -222,7 +212,6 @@ class TimelinePoint:
     region: Region = "face"
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of the timeline that stays above the threshold."""
@@ -234,7 +223,6 @@ class Segment:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class DeclaredAction:
     """What a manifest says was done, in its own terms (C2PA 2.2, "Actions"): a claim, not a finding of ours.
@@ -254,7 +242,6 @@ class DeclaredAction:
     earlier: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Content credentials: what the C2PA manifest inside the file says, and what of that holds.
@@ -295,7 +282,6 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Finding:
     """What is said of one modality: of all faces, of the whole frames, or of the sound.
 
@@ -320,7 +306,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Transition:
     """From `t_s` on the timeline is past the other bound of the verdict: from REAL to FAKE, or back."""
 
@@ -328,7 +313,6 @@ class Transition:
     to: Label
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Temporal:
     """How a subject's score runs over time; of each finding that decides, the subject that decided it.
@@ -352,7 +336,6 @@ class Temporal:
     anomalies_s: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Analysed:
     """How much of the media was looked at and listened to.
@@ -390,7 +373,6 @@ class SaliencyMap:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class Unexplained:
     """A detector of which no map could be made, and why. Its score stands."""
 
@@ -398,7 +380,6 @@ class Unexplained:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the verdict rests on, for people.
@@ -416,7 +397,6 @@ class Evidence:
     unexplained: tuple[Unexplained, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer. The same from the library, the command, the deployment handle and the HTTP routes.

@@ -77,6 +77,11 @@ class Catalogue:
         """Ids of the detectors that are served."""
         return tuple(row.id for row in self.rows)
 
+    @property
+    def together(self) -> tuple[ModelRow, ...]:
+        """The rows that answer when none is named; those that want to be named too, if no others are served."""
+        return tuple(row for row in self.rows if not row.by_name_only) or self.rows
+
     def asset(self, name: str) -> AssetRow:
         """The row of any detector or tool, served or not; raises `UnknownModel` naming those there are."""
         rows = (*self.every, *self.tools)
@@ -93,14 +98,14 @@ class Catalogue:
         raise _unknown(model, [ENSEMBLE, CASCADE, *self.ids])
 
     def choose(self, model: str) -> tuple[ModelRow, ...]:
-        """The rows that answer: all for `ensemble` and `cascade`, one for its id, several for ids with commas between.
+        """The rows that answer: `together` for `ensemble` and `cascade`, one for its id, several for `a,b`.
 
         Raises:
             UnknownModel: there is none of that name; those there are are named.
             WrongSelection: a list names one twice, or something that is no single model.
         """
         if mode_of(model) in {ENSEMBLE, CASCADE}:
-            return self.rows
+            return self.together
         names = [name.strip() for name in model.split(",")]
         if wrong := sorted({name or "nothing" for name in names if not name or name in {ENSEMBLE, CASCADE}}):
             raise WrongSelection(f"{model!r} lists {', '.join(wrong)}.", "A list is of ids of single models.")

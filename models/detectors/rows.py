@@ -117,11 +117,13 @@ class AssetRow(_Strict):
 class ModelRow(AssetRow):
     """One detector. What is not `fused` is reported in the ensemble with weight 0; asked for by name, it decides.
 
+    What is `by_name_only` is served, and has no part in the ensemble at all, unless nothing else is served.
     `cost` is what one clip takes, in seconds of one CPU core: a cascade asks the cheapest first.
     """
 
     enabled: bool = True
     fused: bool = True
+    by_name_only: bool = False
     view: ViewRow
     labels: tuple[Class, ...] = ()
     options: dict[str, Any] = {}

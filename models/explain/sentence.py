@@ -86,6 +86,8 @@ def _unseen(verdict: Verdict) -> Iterator[str]:
     scored = sum(face.p_fake is not None for face in verdict.faces)
     if 0 < scored < len(verdict.faces):
         parts.append(f"of {len(verdict.faces)} faces {scored} {'was' if scored == 1 else 'were'} scored")
+    if verdict.disagreement:
+        parts.append(verdict.disagreement)
     if missing := [report.id for report in verdict.detectors if report.status in MISSING]:
         parts.append(f"{_listed(missing)} did not answer")
     if parts:

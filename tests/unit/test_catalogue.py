@@ -170,6 +170,24 @@ def test_settings_choose_which_rows_are_served(content: dict[str, Any], tmp_path
         read_catalogue(path, ["other", "nothing"])
 
 
+def test_what_answers_by_name_only_has_no_part_in_ensemble_and_cascade(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"].append({**content["models"][0], "id": "other", "by_name_only": True})
+    path = written(content, tmp_path)
+    catalogue = read_catalogue(path)
+    assert "other" in catalogue.ids
+    for together in ("ensemble", "cascade"):
+        assert "other" not in [row.id for row in catalogue.choose(together)]
+    assert [row.id for row in catalogue.choose("other")] == ["other"]
+
+
+def test_where_nothing_else_is_served_what_answers_by_name_only_is_the_ensemble(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    content["models"].append({**content["models"][0], "id": "other", "by_name_only": True})
+    served = read_catalogue(written(content, tmp_path), ["other"])
+    assert [row.id for row in served.choose("ensemble")] == ["other"]
+
+
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(b"weights")

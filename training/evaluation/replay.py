@@ -32,7 +32,7 @@ def replayed(records: Sequence[Record], catalogue: Catalogue, bases: Mapping[str
         EvaluationError: a detector did not take part in those records, or it has changed since.
     """
     analysed = [record for record in records if not record.error]
-    for row in catalogue.rows:
+    for row in catalogue.choose(model):
         found = {score.basis for record in analysed for score in record.detectors if score.id == row.id}
         if found != {bases[row.id]}:
             why = "has changed since those results" if found else "has no results there"
@@ -43,7 +43,7 @@ def replayed(records: Sequence[Record], catalogue: Catalogue, bases: Mapping[str
 def _replayed(record: Record, catalogue: Catalogue, model: str) -> Record:
     mode = mode_of(model)
     by_id = {score.id: score for score in record.detectors}
-    rows = [row for row in catalogue.rows if row.id in by_id]
+    rows = [row for row in catalogue.choose(model) if row.id in by_id]
     scores = [_calibrated(by_id[row.id], row, row.weight if decides(row, mode) else 0.0) for row in rows]
     heard = [voice for voice in voices_of(record, rows) if decides(voice.row, mode)]
     if mode == "cascade":

@@ -178,3 +178,8 @@ def test_the_score_is_that_of_who_decided_where_another_scored_higher_and_abstai
     faces = (replace(FACE, decided=False, p_fake=0.99), replace(FACE, track=1, p_fake=0.85))
     text = sentence(replace(FAKE, p_fake=0.99, faces=faces))
     assert "Face 1, one of 2 seen from 0.4 to 3.2 s, is likely manipulated according to a (p_fake 0.85)" in text
+
+
+def test_where_face_and_voice_differ_it_is_said() -> None:
+    said = sentence(replace(FAKE, disagreement="face and voice differ: face 0 is FAKE, the voice is REAL"))
+    assert "looked at; face and voice differ: face 0 is FAKE, the voice is REAL. That" in said
