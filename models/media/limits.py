@@ -29,7 +29,7 @@ class Limits:
         max_still_pixels: of a still picture (TooManyPixels). Phones take up to 50 million; there is only one.
         max_decoded_pixels: of all pictures that must be decoded for one request (TooManyPixels). What two cores
             decode within `wall_s` at the 330 Mpx/s measured with 1080p H.264: the refusal comes before the work.
-        max_duration_s: of picture or sound (TooLong). Ten minutes: beyond it, people mean to send a part.
+        max_duration_s: of picture or sound (TooLong). Half an hour: beyond it, people mean to send a part.
         max_fps: frames divided by duration (TooManyFrames). Slow-motion phones write 120 or 240 and play at 30;
             above it are time bombs, whose timestamps say a million frames a second.
         max_frames_total: in the file, read or not (TooManyFrames). `max_duration_s` at `max_fps`.
@@ -47,9 +47,9 @@ class Limits:
     max_pixels: int = 4096 * 2304
     max_still_pixels: int = 51_000_000
     max_decoded_pixels: int = 20_000_000_000
-    max_duration_s: float = 600.0
+    max_duration_s: float = 1800.0
     max_fps: float = 120.0
-    max_frames_total: int = 72_000
+    max_frames_total: int = 216_000
     max_frames_analysed: int = 512
     max_streams: int = 16
     wall_s: float = 60.0

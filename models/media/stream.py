@@ -101,7 +101,7 @@ class MediaStream:
         if not self._sound:
             return None
         sound = np.concatenate(self._sound)
-        self._sound = [sound]  # not kept twice: ten minutes are 38 MB
+        self._sound = [sound]  # not kept twice: half an hour is 115 MB
         self.audible_s = audible_s(sound)
         return at_fixed_loudness(sound)
 
