@@ -16,6 +16,7 @@ from models.types import Heat
 Levels = NDArray[np.uint8]
 
 STRONGEST = 0.6  # share of colour at the highest level; at the lowest the picture is as it was
+OPACITY = [round(STRONGEST * level) for level in range(256)]  # of 255
 # Turbo (Mikhailov, 2019), from blue over green to red: every fifteenth of its 256 colours. Between them straight lines
 # stay within six levels of it.
 _TURBO = (
@@ -31,7 +32,7 @@ def table() -> NDArray[np.uint8]:
     levels = np.arange(256)
     at = np.linspace(0, 255, len(knots))
     channels = [np.interp(levels, at, knots[:, channel]) for channel in range(3)]
-    return np.rint(np.stack([*channels, STRONGEST * levels], axis=1)).astype(np.uint8)
+    return np.rint(np.stack([*channels, OPACITY], axis=1)).astype(np.uint8)
 
 
 def levels_at(heat: Heat, p_fake: float, t_s: float) -> Levels:

@@ -9,9 +9,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.media.picture import MAX_STRETCH, Orientation, colorspace
-from models.render.glow import Levels, inside, stretched, table
+from models.render.glow import OPACITY, Levels, inside, stretched, table
 from models.render.layout import Rect
 from models.render.palette import Rgb
 from models.render.text import Patch
@@ -36,7 +37,8 @@ class Ink:
         self._offset = np.array([0.0 if full_range else 16.0, 128.0, 128.0])
         self._mixed: dict[Patch, _Mixed] = {}
         self._solid: dict[Rgb, NDArray[np.uint8]] = {}
-        self.glow = self._glow()
+        # Of each level of a map, per plane. Pillow looks them up, several times faster than numpy.
+        self.glow: list[list[int]] = np.rint(self.yuv(table()[:, :3].astype(np.float64))).astype(int).T.tolist()
 
     def yuv(self, rgb: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(..., 3)` in [0, 255], from RGB to light and the two colours."""
@@ -53,13 +55,6 @@ class Ink:
         if patch not in self._mixed:
             self._mixed[patch] = _Mixed.of(patch, self)
         return self._mixed[patch]
-
-    def _glow(self) -> _Mixed:
-        """What each level of a map adds, `(256,)` per plane, and what it keeps of the frame."""
-        alpha = table()[:, 3] / 255.0
-        colours = self.yuv(table()[:, :3].astype(np.float64)) * alpha[:, None]
-        added = tuple(np.rint(colours[:, plane] * 256).astype(np.uint16) for plane in range(3))
-        return _Mixed(added, (np.rint((1 - alpha) * 256).astype(np.uint16),) * 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +112,11 @@ class Planes:
         width, height = part.size_wh
         if min(width, height) <= 0:
             return
-        fine, coarse = (stretched(levels_hw, square, part, (width // n, height // n)) for n in (1, 2))
-        mixed = self._ink.glow
-        strengths = (fine, coarse, coarse)
-        for plane, levels, added, kept in zip(self._planes, strengths, mixed.added, mixed.kept, strict=True):
-            y, x = part.top * len(levels) // height, part.left * len(levels) // height
-            under = plane[y : y + levels.shape[0], x : x + levels.shape[1]]
-            under[:] = (under * kept[levels] + added[levels]) >> 8
+        fine, coarse = (Image.fromarray(stretched(levels_hw, square, part, (width // n, height // n))) for n in (1, 2))
+        for plane, levels, colours in zip(self._planes, (fine, coarse, coarse), self._ink.glow, strict=True):
+            y, x = part.top * levels.height // height, part.left * levels.width // width
+            under = plane[y : y + levels.height, x : x + levels.width]
+            under[:] = Image.composite(levels.point(colours), Image.fromarray(under), levels.point(OPACITY))
 
 
 class UprightPlanes:
