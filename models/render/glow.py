@@ -32,7 +32,7 @@ def table() -> NDArray[np.uint8]:
     levels = np.arange(256)
     at = np.linspace(0, 255, len(knots))
     channels = [np.interp(levels, at, knots[:, channel]) for channel in range(3)]
-    return np.rint(np.stack([*channels, OPACITY], axis=1)).astype(np.uint8)
+    return np.asarray(np.rint(np.stack([*channels, OPACITY], axis=1)), np.uint8)
 
 
 def levels_at(heat: Heat, p_fake: float, t_s: float) -> Levels:

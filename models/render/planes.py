@@ -116,7 +116,8 @@ class Planes:
         for plane, levels, colours in zip(self._planes, (fine, coarse, coarse), self._ink.glow, strict=True):
             y, x = part.top * levels.height // height, part.left * levels.width // width
             under = plane[y : y + levels.height, x : x + levels.width]
-            under[:] = Image.composite(levels.point(colours), Image.fromarray(under), levels.point(OPACITY))
+            mixed = Image.composite(levels.point(colours), Image.fromarray(under), levels.point(OPACITY))
+            under[:] = np.asarray(mixed)
 
 
 class UprightPlanes:
