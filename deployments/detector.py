@@ -12,9 +12,10 @@ from ray import serve
 from models.detectors.catalogue import ModelRow
 from models.detectors.contract import Rows
 from models.detectors.store import Store
+from models.explain.heat import heat_clips
 from models.explain.maps import explain_clips
 from models.explain.subject import Moments
-from models.types import Clip, ClipScore, Precision, SaliencyMap
+from models.types import Clip, ClipScore, Heat, Precision, SaliencyMap
 
 BATCH_WAIT_S = 0.004  # a fraction of a forward pass: enough for requests that arrive together to share one
 MAX_THREADS = 4  # small convolutions gain little from more
@@ -59,6 +60,10 @@ class Detector:
         return await asyncio.to_thread(
             explain_clips, self._detector, self._model, clips=clips, wanted=wanted, rows_per_pass=self._rows_per_pass
         )
+
+    async def heat(self, clips: tuple[Clip, ...], tracks: tuple[int, ...]) -> tuple[Heat, ...]:
+        """Maps over time of faces, for drawing; the clips arrive by reference."""
+        return await asyncio.to_thread(heat_clips, self._detector, clips, tracks)
 
     async def _score(self, clip: Clip) -> ClipScore:
         size = self._rows_per_pass

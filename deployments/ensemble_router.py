@@ -61,13 +61,16 @@ class EnsembleRouter:
         self._default_model = default_model
         self._detector_timeout_s = detector_timeout_s
 
-    async def analyze(self, media: MediaRef | bytes, model: str = "", explain: bool = False) -> Verdict:
+    async def analyze(
+        self, media: MediaRef | bytes, model: str = "", explain: bool = False, heat: bool = False
+    ) -> Verdict:
         """The verdict of one piece of media.
 
         Args:
             media: the file's bytes, or a reference to them.
             model: a model's id, several with commas between, `ensemble` or `cascade`; empty for the service's default.
             explain: whether to make saliency maps of the faces and frames that decided.
+            heat: whether to make maps over time of the faces that decided, as `Scene` draws them.
 
         Raises:
             UnknownModel: no model of that name; those there are are named.
@@ -85,6 +88,8 @@ class EnsembleRouter:
             verdict = await self._explainer.explained(verdict, extracted, course.views)
         else:
             verdict = with_evidence(verdict)
+        if heat:
+            verdict = await self._explainer.heated(verdict, extracted, course.views)
         total_s = time.monotonic() - started
         detectors_s = total_s - extracted.extraction.timings.total_s
         return replace(verdict, timings=replace(verdict.timings, detectors_s=max(0.0, detectors_s), total_s=total_s))

@@ -14,8 +14,8 @@ from deployments.retry import call
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.errors import UnmaskError
 from models.explain.evidence import explained_by, to_explain, with_evidence
-from models.explain.subject import Moments
-from models.types import SaliencyMap, Unexplained, Verdict, View
+from models.explain.heat import heated_by, heated_tracks, with_heat
+from models.types import Unexplained, Verdict, View
 
 LOGGER = logging.getLogger("ray.serve")
 ATTEMPTS = 2
@@ -40,21 +40,30 @@ class Explainer:
         rows = [self._catalogue.row(model) for model in explained_by(verdict)]
         wanted = to_explain(verdict)
         refs = [extracted.refs[views.index(row.view.view())] for row in rows]
-        answers = await asyncio.gather(*(self._ask(row, ref, wanted) for row, ref in zip(rows, refs, strict=True)))
+        asked = (
+            self._answer(row, self._detectors[row.id].explain, ref, wanted) for row, ref in zip(rows, refs, strict=True)
+        )
+        answers = await asyncio.gather(*asked)
         failures = [answer for answer in answers if isinstance(answer, Unexplained)]
         return with_evidence(verdict, [m for maps in answers if isinstance(maps, tuple) for m in maps], failures)
 
-    async def _ask(
-        self, row: ModelRow, clips: Any, wanted: tuple[Moments, ...]
-    ) -> tuple[SaliencyMap, ...] | Unexplained:
+    async def heated(self, verdict: Verdict, extracted: ExtractedViews, views: Sequence[View]) -> Verdict:
+        """The verdict with heat by the first detector that decided and can tell where it looked, if one can."""
+        tracks = heated_tracks(verdict)
+        for row in heated_by(verdict, self._catalogue) if tracks else ():
+            clips = extracted.refs[views.index(row.view.view())]
+            answer = await self._answer(row, self._detectors[row.id].heat, clips, tracks)
+            if answer and not isinstance(answer, Unexplained):
+                return with_heat(verdict, answer)
+        return verdict
+
+    async def _answer(self, row: ModelRow, method: Any, *args: Any) -> tuple[Any, ...] | Unexplained:
         try:
             async with asyncio.timeout(self._timeout_s):
-                maps: tuple[SaliencyMap, ...] = await call(
-                    self._detectors[row.id].explain, clips, wanted, attempts=ATTEMPTS
-                )
+                answer: tuple[Any, ...] = await call(method, *args, attempts=ATTEMPTS)
         except TimeoutError:
             return Unexplained(row.id, f"no answer within {self._timeout_s:g} s")
         except (RayError, RayServeException, UnmaskError, RuntimeError, ValueError) as error:
             LOGGER.exception("no map by %s", row.id)
             return Unexplained(row.id, type(error).__name__)
-        return maps
+        return answer

@@ -16,6 +16,7 @@ from models.detectors.contract import Detector
 from models.detectors.store import how_to_install
 from models.errors import EmptyMedia
 from models.explain.evidence import explained_by, to_explain, with_evidence
+from models.explain.heat import heat_clips, heated_by, heated_tracks, with_heat
 from models.explain.maps import explain_clips
 from models.extraction import Extraction, Extractor
 from models.faces.tools import FaceTools
@@ -46,13 +47,16 @@ class Pipeline:
         self._precision = precision
         self._detectors: dict[str, Detector] = {}
 
-    def analyze(self, media: bytes | Path, model: str = ENSEMBLE, *, explain: bool = False) -> Verdict:
+    def analyze(
+        self, media: bytes | Path, model: str = ENSEMBLE, *, explain: bool = False, heat: bool = False
+    ) -> Verdict:
         """The verdict of one file.
 
         Args:
             media: the file's bytes, or its path.
             model: a model's id, several with commas between, `ensemble` or `cascade`.
             explain: whether to make saliency maps, which takes as long again or longer.
+            heat: whether to make maps over time of the faces that decided, as `Scene` draws them.
 
         Raises:
             UnknownModel: no model of that name.
@@ -71,6 +75,7 @@ class Pipeline:
             outcomes += [self._score(row, extraction, clips[row.view.view()]) for row in asked]
         verdict = fuse(extraction, course.closed(outcomes, extraction), self.catalogue.verdict, model)
         verdict = self._explained(verdict, clips) if explain else with_evidence(verdict)
+        verdict = self._heated(verdict, clips) if heat else verdict
         now = time.monotonic()
         timings = replace(verdict.timings, detectors_s=now - extracted, total_s=now - started)
         return replace(verdict, timings=timings)
@@ -99,6 +104,19 @@ class Pipeline:
                 LOGGER.exception("no map by %s", row.id)
                 failures.append(Unexplained(row.id, type(error).__name__))
         return with_evidence(verdict, maps, failures)
+
+    def _heated(self, verdict: Verdict, clips: Mapping[View, Sequence[Clip]]) -> Verdict:
+        """The verdict with heat by the first detector that decided and can tell where it looked, if one can."""
+        tracks = heated_tracks(verdict)
+        for row in heated_by(verdict, self.catalogue) if tracks else ():
+            try:
+                heat = heat_clips(self.detector(row), clips[row.view.view()], tracks)
+            except Exception:  # whatever it is, there is a verdict
+                LOGGER.exception("no heat by %s", row.id)
+                continue
+            if heat:
+                return with_heat(verdict, heat)
+        return verdict
 
     def _score(self, row: ModelRow, extraction: Extraction, clips: Sequence[Clip]) -> Outcome:
         if not clips:

@@ -373,6 +373,25 @@ class SaliencyMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Heat:
+    """Where a detector looked in one face over time, to be drawn over it.
+
+    Attributes:
+        track: the face's.
+        margin: of the square around the face box that the detector saw, as `View.margin`.
+        times_s: of the maps; they increase.
+        size_hw: height and width of each map.
+        levels: `(T, h, w)` uint8, row by row; each map is scaled to its own strongest place, which is 255.
+    """
+
+    track: int
+    margin: float
+    times_s: tuple[float, ...]
+    size_hw: tuple[int, int]
+    levels: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unexplained:
     """A detector of which no map could be made, and why. Its score stands."""
 
@@ -389,12 +408,14 @@ class Evidence:
         frames: points of the timeline of the subject that decided, those furthest the way it went first.
         maps: of the faces that speak for a forgery and the frames that weighed most; only when asked for.
         unexplained: the detectors without a map, if maps were asked for.
+        heat: of the faces of `maps`, to be drawn over them; only when asked for. `/analyze` leaves it out.
     """
 
     sentence: str = ""
     frames: tuple[TimelinePoint, ...] = ()
     maps: tuple[SaliencyMap, ...] = ()
     unexplained: tuple[Unexplained, ...] = ()
+    heat: tuple[Heat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,12 +83,15 @@ def visualize(
         Path | None, typer.Option("--out", "-o", help="Where to; by default beside it, FILE.unmask.*")
     ] = None,
     model: Annotated[str, typer.Option(help="A model's id; by default all that apply.")] = "ensemble",
+    heatmap: Annotated[
+        bool, typer.Option("--heatmap", help="Draw where the detector looked over the faces that decided.")
+    ] = False,
 ) -> None:
     """Draw the verdict into a copy of a video or a picture, or over the spectrum of a recording."""
     from serve_app import visual
 
     with ending((MediaError, OSError)):
-        visual.visualize(file, to, model, out, err)
+        visual.visualize(file, to, model, out, err, heatmap=heatmap)
 
 
 @app.command()

@@ -46,15 +46,15 @@ class GraphService:
         ref = await asyncio.to_thread(put_file, upload)
         return await self._verdict(MediaRef(ref, upload.sha256), model, explain=explain)
 
-    async def visualize(self, upload: Upload, model: str) -> Visual:
+    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
         """The verdict of an upload, and the file that shows it, as it is made."""
         ref = await asyncio.to_thread(put_file, upload)
-        verdict = await self._verdict(MediaRef(ref, upload.sha256), model)
+        verdict = await self._verdict(MediaRef(ref, upload.sha256), model, heat=heatmap)
         return Visual(verdict, self._pieces(ref, Scene.of(verdict, self._bounds)))
 
-    async def _verdict(self, media: MediaRef, model: str, *, explain: bool = False) -> Verdict:
+    async def _verdict(self, media: MediaRef, model: str, *, explain: bool = False, heat: bool = False) -> Verdict:
         with _own_errors():
-            verdict: Verdict = await call(self._router.analyze, media, model, explain, attempts=ROUTER_ATTEMPTS)
+            verdict: Verdict = await call(self._router.analyze, media, model, explain, heat, attempts=ROUTER_ATTEMPTS)
         return verdict
 
     async def _pieces(self, ref: "ObjectRef[NDArray[np.uint8]]", scene: Scene) -> AsyncGenerator[bytes]:

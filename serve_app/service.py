@@ -40,8 +40,11 @@ class Service(Protocol):
     async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
         """The verdict of one upload by one model, with maps if they are asked for, or an error of `models.errors`."""
 
-    async def visualize(self, upload: Upload, model: str) -> Visual:
-        """The same, and the media with the verdict drawn into it. Errors may also come with the first piece."""
+    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
+        """The same, and the media with the verdict drawn into it, with heatmaps if they are asked for.
+
+        Errors may also come with the first piece.
+        """
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""

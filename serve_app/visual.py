@@ -10,7 +10,7 @@ from serve_app.analysis import COLOURS
 from serve_app.terminal import Refused
 
 
-def visualize(path: Path, to: Path | None, model: str, out: Console, err: Console) -> None:
+def visualize(path: Path, to: Path | None, model: str, out: Console, err: Console, *, heatmap: bool) -> None:
     """Analyse a file, write what it looks like with the verdict, and say where.
 
     Raises:
@@ -28,7 +28,9 @@ def visualize(path: Path, to: Path | None, model: str, out: Console, err: Consol
     catalogue, limits = settings.read_catalogue(), settings.limits()
     pipeline = Pipeline(catalogue, limits, precision=settings.precision, tools=settings.face_tools(catalogue))
     with err.status(f"Analysing {escape(str(path))} ..."):
-        verdict = pipeline.analyze(path, model)
+        verdict = pipeline.analyze(path, model, heat=heatmap)
+    if heatmap and not verdict.evidence.heat:
+        err.print("No heatmap: no detector that decided on a face can tell where it looked.", soft_wrap=True)
     target = to or path.with_name(f"{path.stem}.unmask{suffix(verdict.media)}")
     if target.exists() and target.samefile(path):
         raise Refused(f"{target} is the file itself.", "Name another with -o.")

@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.faces.crop import resize
+from models.render.glow import STRONGEST
 
 MOST_PX = 256  # of the longer side
-STRONGEST = 0.6  # share of colour where saliency is 1; where it is 0 the crop is as it was
 
 
 def shown(crop_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:

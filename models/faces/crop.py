@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.faces.square import square_around
 from models.types import Fit, Resample
 
 FILTERS = {
@@ -18,21 +19,6 @@ FILTERS = {
 # A picture is at most this many times longer than wide before its short side is scaled and its centre cut: a line of
 # 1 x 9000 pixels would else become a gigabyte on the way to its centre.
 LONGEST = 8
-
-
-def square_around(box_xyxy: NDArray[np.float32], margin: float) -> tuple[int, int, int]:
-    """The square that holds a face box and its margin.
-
-    Args:
-        box_xyxy: `(4,)` in pixels.
-        margin: added on each side, as a share of the box's longer side.
-
-    Returns:
-        Left, top and side in whole pixels; may reach past the picture's edges.
-    """
-    x0, y0, x1, y1 = (float(v) for v in box_xyxy)
-    side = max(2, round(max(x1 - x0, y1 - y0) * (1 + 2 * margin)))
-    return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2), side
 
 
 def face_crop(

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.crop import resize, square_around
+from models.faces.crop import resize
+from models.faces.square import square_around
 from models.types import Track
 
 SIDE = 96  # pixels of the longer side: enough to recognise a face, about 3 kB

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import WeightsError
-from models.faces.crop import face_crop, resize, square_around
+from models.faces.crop import face_crop, resize
 from models.faces.find import Found
+from models.faces.square import square_around
 
 # The longer side of a picture when it is searched, in 60 ms: of faces 40 px wide in 1080p, 88 of 100 are found.
 SEARCH_SIDE = 640

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.render.glow import Levels, levels_at, square_of
 from models.render.layout import Layout, Rect, even
 from models.render.motion import boxes_at
 from models.render.palette import INK, PAPER, Rgb, colour_of
@@ -22,9 +23,12 @@ class Canvas(Protocol):
     def blend(self, patch: Patch, left: int, top: int) -> None:
         """Blend in a patch, its upper left corner there."""
 
+    def glow(self, levels_hw: Levels, square: Rect) -> None:
+        """Blend in the colours of a map, stretched over a square at even coordinates."""
+
 
 class Overlay:
-    """Boxes, scores, timeline and verdict for the frames of one file.
+    """Boxes, scores, heat, timeline and verdict for the frames of one file.
 
     Args:
         scene: what to draw.
@@ -40,6 +44,8 @@ class Overlay:
 
     def draw(self, canvas: Canvas, number: int) -> None:
         """Draw over the frame of that number."""
+        for face in self._faces:  # below all lines
+            face.glow(canvas, number)
         for face in self._faces:
             face.outline(canvas, number)
         for face in self._faces:  # no box may cross a label
@@ -60,11 +66,18 @@ class _Drawn:
     """One face: where it is in every frame, its colour and its label."""
 
     def __init__(self, face: Face, scene: Scene, layout: Layout, times_s: NDArray[np.float64]) -> None:
-        self._boxes = boxes_at(face, times_s)
+        self._boxes, self._times_s = boxes_at(face, times_s), times_s
+        self._heat, self._p_fake = face.heat, face.p_fake or 0.0
         self._colour = colour_of(face.p_fake, scene)
         self._label = face_label(face, scene, layout.text)
         self._layout = layout
         self._line = even(layout.line * 1.5) if face.decided else layout.line
+
+    def glow(self, canvas: Canvas, number: int) -> None:
+        box = self._boxes[number]
+        if self._heat is not None and not np.isnan(box[0]):
+            levels = levels_at(self._heat, self._p_fake, float(self._times_s[number]))
+            canvas.glow(levels, square_of(box, self._heat.margin))
 
     def outline(self, canvas: Canvas, number: int) -> None:
         rect = self._rect(number)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from models.media.facts import Frame, Request
 from models.media.limits import Limits
 from models.media.still import still_events
+from models.render.glow import Levels, inside, stretched, table
 from models.render.layout import Rect
 from models.render.overlay import Overlay
 from models.render.palette import Rgb
@@ -62,3 +63,9 @@ class _Image:
     def blend(self, patch: Patch, left: int, top: int) -> None:
         overlay = Image.fromarray(patch.rgba)
         self._image.paste(overlay, (left, top), overlay)
+
+    def glow(self, levels_hw: Levels, square: Rect) -> None:
+        part = inside(square, self._image.size)
+        if min(part.size_wh) > 0:
+            overlay = Image.fromarray(table()[stretched(levels_hw, square, part, part.size_wh)])
+            self._image.paste(overlay, (part.left, part.top), overlay)

@@ -9,8 +9,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.media.picture import MAX_STRETCH, Orientation, colorspace
+from models.render.glow import OPACITY, Levels, inside, stretched, table
 from models.render.layout import Rect
 from models.render.palette import Rgb
 from models.render.text import Patch
@@ -35,6 +37,8 @@ class Ink:
         self._offset = np.array([0.0 if full_range else 16.0, 128.0, 128.0])
         self._mixed: dict[Patch, _Mixed] = {}
         self._solid: dict[Rgb, NDArray[np.uint8]] = {}
+        # Of each level of a map, per plane. Pillow looks them up, several times faster than numpy.
+        self.glow: list[list[int]] = np.rint(self.yuv(table()[:, :3].astype(np.float64))).astype(int).T.tolist()
 
     def yuv(self, rgb: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(..., 3)` in [0, 255], from RGB to light and the two colours."""
@@ -101,6 +105,19 @@ class Planes:
             part = plane[y : y + added.shape[0], x : x + added.shape[1]]
             height, width = part.shape
             part[:] = (part * kept[:height, :width] + added[:height, :width]) >> 8
+
+    def glow(self, levels_hw: Levels, square: Rect) -> None:
+        """Blend in a map, stretched over a square at even coordinates; what reaches beyond the frame is left out."""
+        part = inside(square, self._size)
+        width, height = part.size_wh
+        if min(width, height) <= 0:
+            return
+        fine, coarse = (Image.fromarray(stretched(levels_hw, square, part, (width // n, height // n))) for n in (1, 2))
+        for plane, levels, colours in zip(self._planes, (fine, coarse, coarse), self._ink.glow, strict=True):
+            y, x = part.top * levels.height // height, part.left * levels.width // width
+            under = plane[y : y + levels.height, x : x + levels.width]
+            mixed = Image.composite(levels.point(colours), Image.fromarray(under), levels.point(OPACITY))
+            under[:] = np.asarray(mixed)
 
 
 class UprightPlanes:

@@ -1,12 +1,13 @@
 """What is drawn: the part of a verdict that can be seen. It travels to the confined child as JSON."""
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from models.types import FaceReport, Kind, Label, TimelinePoint, Verdict
+from models.types import FaceReport, Heat, Kind, Label, TimelinePoint, Verdict
 
 _SUBJECTS = {"audio": "sound", "frame": "picture"}
 
@@ -23,6 +24,7 @@ class Face:
     """One face: `times_s` and `boxes_xyxy` have a row per frame in which it was found.
 
     Boxes are in pixels of the upright picture. `lost_frames` is how many analysed frames in between did not show it.
+    `heat` is where a detector looked, if that is to be drawn.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Face:
     lost_frames: int
     times_s: tuple[float, ...]
     boxes_xyxy: tuple[tuple[float, float, float, float], ...]
+    heat: Heat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Scene:
             verdict: as the pipeline or the router gives it.
             bounds: those the verdict was reached with.
         """
+        heat = {found.track: found for found in verdict.evidence.heat}
         return cls(
             kind=verdict.media.kind,
             verdict=verdict.verdict,
@@ -81,20 +85,20 @@ class Scene:
             real_below=bounds.real_below,
             fake_above=bounds.fake_above,
             duration_s=verdict.media.duration_s or verdict.media.audio_s,
-            faces=tuple(map(_face, verdict.faces)),
+            faces=tuple(_face(face, heat.get(face.track)) for face in verdict.faces),
             curves=tuple(_curves(verdict.timeline)),
             spans=tuple(Span(segment.start_s, segment.end_s) for segment in verdict.segments),
         )
 
     def to_json(self) -> bytes:
         """As `from_json` reads it."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(asdict(self), default=_text).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Scene":
         """The scene that `to_json` wrote. It comes from our own process: nothing is checked."""
         fields: dict[str, Any] = _tupled(json.loads(data))
-        faces = tuple(Face(**face) for face in fields["faces"])
+        faces = tuple(Face(**{**face, "heat": _heat(face["heat"])}) for face in fields["faces"])
         curves = tuple(Curve(**curve) for curve in fields["curves"])
         spans = tuple(Span(**span) for span in fields["spans"])
         return cls(**{**fields, "faces": faces, "curves": curves, "spans": spans})
@@ -107,7 +111,15 @@ def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
-def _face(report: FaceReport) -> Face:
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _heat(fields: dict[str, Any] | None) -> Heat | None:
+    return Heat(**{**fields, "levels": base64.b64decode(fields["levels"])}) if fields else None
+
+
+def _face(report: FaceReport, heat: Heat | None) -> Face:
     return Face(
         name=f"face {report.track}",
         p_fake=report.p_fake,
@@ -115,6 +127,7 @@ def _face(report: FaceReport) -> Face:
         lost_frames=report.lost_frames,
         times_s=tuple(box.t_s for box in report.boxes),
         boxes_xyxy=tuple(box.xyxy for box in report.boxes),
+        heat=heat,
     )
 
 

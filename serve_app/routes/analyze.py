@@ -24,7 +24,7 @@ from serve_app.schemas import (
     VerdictBody,
 )
 from serve_app.settings import Settings
-from serve_app.uploads import receive
+from serve_app.uploads import Upload, receive
 
 # The middleware checks the key; these two only tell the documentation how it is sent.
 KEYS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
@@ -35,28 +35,6 @@ NAMES = "a model's id, several with commas between, `ensemble` or `cascade`; by 
 ModelName = Annotated[str, Query(description=NAMES)]
 Explain = Annotated[bool, Query(description="add saliency maps of what decided; takes as long again or longer")]
 YES, NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["video"],
-                    "properties": {
-                        "video": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": f"a video, a picture or a recording. {ACCEPTED_MEDIA}",
-                        },
-                        "model": {"type": "string", "description": "as the query parameter"},
-                        "explain": {"type": "boolean", "description": "as the query parameter"},
-                    },
-                }
-            }
-        },
-    }
-}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"content": {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}, "description": what}
     for status, what in (
@@ -71,6 +49,21 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (504, "the analysis took too long"),
     )
 }
+
+
+def form(flag: str) -> dict[str, Any]:
+    """What the documentation says of the form, in which one flag may stand."""
+    media = f"a video, a picture or a recording. {ACCEPTED_MEDIA}"
+    fields = {
+        "video": {"type": "string", "format": "binary", "description": media},
+        "model": {"type": "string", "description": "as the query parameter"},
+        flag: {"type": "boolean", "description": "as the query parameter"},
+    }
+    schema = {"type": "object", "required": ["video"], "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+FORM = form("explain")
 
 
 @router.post("", openapi_extra=FORM, responses=PROBLEMS)
@@ -107,7 +100,7 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
                 named = upload.fields.get("model") or upload.fields.get("model_name")
                 model = model or named or settings.default_model
                 known(catalogue, model)
-                explain = explain or _asked(upload.fields.get("explain", ""))
+                explain = explain or asked(upload, "explain")
                 async with asyncio.timeout(settings.request_timeout_s):
                     verdict = await request.app.state.service.analyze(upload, model, explain)
     except TimeoutError:
@@ -183,11 +176,12 @@ def known(catalogue: Catalogue, model: str) -> None:
         raise from_cause(error, (ENSEMBLE, CASCADE, *catalogue.ids)) from None
 
 
-def _asked(value: str) -> bool:
+def asked(upload: Upload, name: str) -> bool:
     """A yes or no from a form, where the query says nothing."""
+    value = upload.fields.get(name, "")
     if value.lower() not in YES | NO:
         raise ApiError(
-            422, "invalid_request", f"The field explain is {value[:20]!r}.", suggestions=["Send true or false"]
+            422, "invalid_request", f"The field {name} is {value[:20]!r}.", suggestions=["Send true or false"]
         )
     return value.lower() in YES
 

@@ -4,10 +4,10 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -16,13 +16,14 @@ from models.errors import UnmaskError
 from models.render.stream import content_type, suffix
 from models.types import MediaFacts, Verdict
 from serve_app.errors import from_cause
-from serve_app.routes.analyze import FORM, KEYS, PROBLEMS, ModelName, known, too_slow
+from serve_app.routes.analyze import KEYS, PROBLEMS, ModelName, asked, form, known, too_slow
 from serve_app.service import Visual
 from serve_app.settings import Settings
 from serve_app.uploads import receive
 
 router = APIRouter(prefix="/analyze/visualize", tags=["analyze"], dependencies=KEYS)
 
+Heatmap = Annotated[bool, Query(description="draw where the detector looked over the faces that decided")]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 DRAWN: dict[int | str, dict[str, Any]] = {
     200: {
@@ -33,12 +34,12 @@ DRAWN: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", openapi_extra=FORM, responses=DRAWN, response_class=StreamingResponse)
-async def visualize(request: Request, model: ModelName = "") -> StreamingResponse:
+@router.post("", openapi_extra=form("heatmap"), responses=DRAWN, response_class=StreamingResponse)
+async def visualize(request: Request, model: ModelName = "", heatmap: Heatmap = False) -> StreamingResponse:
     """The media with faces, scores over time and the verdict drawn into it.
 
     A video comes back as a video (fragmented MP4: it plays while it is made), a picture as a picture, a recording as
-    the picture of its spectrum.
+    the picture of its spectrum. Asked for a `heatmap`, `X-Unmask-Heatmap` says `drawn`, or `none` where there is none.
     """
     settings: Settings = request.app.state.settings
     catalogue: Catalogue = request.app.state.catalogue
@@ -51,16 +52,17 @@ async def visualize(request: Request, model: ModelName = "") -> StreamingRespons
             with upload.file:
                 model = model or upload.fields.get("model") or upload.fields.get("model_name") or settings.default_model
                 known(catalogue, model)
+                heatmap = heatmap or asked(upload, "heatmap")
                 deadline_s = asyncio.get_running_loop().time() + settings.request_timeout_s
                 async with asyncio.timeout_at(deadline_s):
-                    visual: Visual = await request.app.state.service.visualize(upload, model)
+                    visual: Visual = await request.app.state.service.visualize(upload, model, heatmap)
                     held.push_async_callback(visual.pieces.aclose)
                     first = await anext(visual.pieces)  # what is wrong with the media shows here at the latest
         except TimeoutError:
             raise too_slow(settings.request_timeout_s) from None
         except UnmaskError as error:
             raise from_cause(error, catalogue.ids) from error
-        headers = headers_of(visual.verdict, upload.filename)
+        headers = headers_of(visual.verdict, upload.filename, heatmap=heatmap)
         body = _within(deadline_s, first, visual.pieces)
         return Drawn(body, held.pop_all(), headers, content_type(visual.verdict.media))
 
@@ -80,14 +82,16 @@ class Drawn(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def headers_of(verdict: Verdict, filename: str) -> dict[str, str]:
-    """The verdict, and what the file is called."""
+def headers_of(verdict: Verdict, filename: str, *, heatmap: bool) -> dict[str, str]:
+    """The verdict, what the file is called, and what became of heatmaps that were asked for."""
+    drawn = {"X-Unmask-Heatmap": "drawn" if verdict.evidence.heat else "none"} if heatmap else {}
     score = {} if verdict.p_fake is None else {"X-Unmask-P-Fake": f"{verdict.p_fake:.6f}"}
     return {
         "Content-Disposition": disposition(filename, verdict.media),
         "Cache-Control": "no-store",
         "X-Unmask-Verdict": verdict.verdict,
         **score,
+        **drawn,
     }
 
 

@@ -51,6 +51,7 @@ class FakeService:
         self.answer: Callable[[Upload, str], Verdict] = verdict
         self.received: list[bytes] = []
         self.explained: list[bool] = []
+        self.heated: list[bool] = []
         self.pieces: tuple[bytes | Exception, ...] = (b"first ", b"second")
         self.closed = False
         names = ("Ingress", "FrameExtractor", "Detector-mobilenet-sbi-v1")
@@ -63,7 +64,8 @@ class FakeService:
             raise self.failure
         return self.answer(upload, model)
 
-    async def visualize(self, upload: Upload, model: str) -> Visual:
+    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
+        self.heated.append(heatmap)
         return Visual(await self.analyze(upload, model), self._drawn())
 
     async def _drawn(self) -> AsyncGenerator[bytes]:

@@ -5,12 +5,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models import errors as causes
-from models.types import MediaFacts, Verdict
+from models.types import Evidence, Heat, MediaFacts, Verdict
 from serve_app.routes.visualize import disposition
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService, assert_problem, verdict
 
 CLIP = {"video": ("clip.mp4", b"bytes of a clip", "video/mp4")}
+HEAT = Heat(0, 0.3, (0.0,), (1, 1), b"\xff")
 VIDEO, PHOTO = MediaFacts("video", "", 1), MediaFacts("image", "", 1, container="jpeg")
 
 
@@ -58,6 +59,35 @@ def test_the_place_in_the_line_is_free_again_after_the_answer(client: TestClient
 def test_an_unknown_model_is_404_before_the_body_is_read(client: TestClient, service: FakeService) -> None:
     assert_problem(client.post("/analyze/visualize?model=nope", files=CLIP), 404, "unknown_model")
     assert service.received == []
+
+
+@pytest.mark.parametrize(
+    ("query", "form", "asked"),
+    [("", {}, False), ("?heatmap=true", {}, True), ("", {"heatmap": "1"}, True), ("", {"heatmap": "no"}, False)],
+)
+def test_heatmaps_are_asked_for_in_the_query_or_the_form(
+    client: TestClient, service: FakeService, query: str, form: dict[str, str], asked: bool
+) -> None:
+    assert client.post("/analyze/visualize" + query, files=CLIP, data=form).status_code == 200
+    assert service.heated == [asked]
+
+
+def test_a_form_that_says_neither_yes_nor_no_is_422(client: TestClient, service: FakeService) -> None:
+    sent = client.post("/analyze/visualize", files=CLIP, data={"heatmap": "maybe"})
+    assert "heatmap" in assert_problem(sent, 422, "invalid_request")["detail"]
+    assert service.heated == []
+
+
+@pytest.mark.parametrize(("heat", "said"), [((HEAT,), "drawn"), ((), "none")])
+def test_a_header_says_whether_heatmaps_were_drawn(
+    client: TestClient, service: FakeService, heat: tuple[Heat, ...], said: str
+) -> None:
+    service.answer = lambda upload, model: replace(verdict(upload, model), evidence=Evidence(heat=heat))
+    assert client.post("/analyze/visualize?heatmap=true", files=CLIP).headers["x-unmask-heatmap"] == said
+
+
+def test_without_being_asked_there_is_no_header_about_heatmaps(client: TestClient) -> None:
+    assert "x-unmask-heatmap" not in client.post("/analyze/visualize", files=CLIP).headers
 
 
 def test_without_a_key_it_is_401(anonymous: TestClient) -> None:

@@ -21,10 +21,11 @@ def forged_clip() -> bytes:
     return (ROOT / "assets/sample_forged.mp4").read_bytes()
 
 
-def send(running: Running, name: str, content: bytes) -> httpx.Response:
+def send(running: Running, name: str, content: bytes, **form: str) -> httpx.Response:
     return httpx.post(
         running.url + "/analyze/visualize",
         files={"video": (name, content)},
+        data=form,
         headers={"X-API-Key": running.key},
         timeout=120,
     )
@@ -36,6 +37,12 @@ def test_a_video_comes_back_whole_with_the_verdict_of_analyze(running: Running, 
     assert drawn.headers["x-unmask-verdict"] == verdict["verdict"]
     assert float(drawn.headers["x-unmask-p-fake"]) == pytest.approx(verdict["p_fake"], abs=1e-5)
     assert "%D0%B2%D0%B8%D0%B4%D0%B5%D0%BE.unmask.mp4" in drawn.headers["content-disposition"]
+    assert frames_in(drawn.content) == frames_in(forged_clip)
+
+
+def test_heatmaps_are_drawn_where_they_are_asked_for(running: Running, forged_clip: bytes) -> None:
+    drawn = send(running, "clip.mp4", forged_clip, heatmap="true")
+    assert drawn.headers["x-unmask-heatmap"] == "drawn"
     assert frames_in(drawn.content) == frames_in(forged_clip)
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from models.detectors.store import ROOT
 from serve_app.cli import app
 from serve_app.terminal import EXIT_FAILED, EXIT_USAGE
+from tests.media import sound_only, tone
 
 KEYS = {"path", "verdict", "p_fake", "confidence", "reason"}
 runner = CliRunner()
@@ -121,6 +122,15 @@ def test_visualize_writes_the_drawn_copy_beside_the_file(tmp_path: Path) -> None
     assert "FAKE" in result.stdout
     with av.open(tmp_path / "видео.unmask.mp4") as film:
         assert film.streams.video[0].codec_context.name == "h264"
+
+
+@pytest.mark.parametrize(("sent", "said"), [("sample_forged.mp4", False), ("tone.wav", True)])
+def test_visualize_says_where_no_heatmap_could_be_made(tmp_path: Path, sent: str, said: bool) -> None:
+    (tmp_path / "tone.wav").write_bytes(sound_only(tone(3), "wav", "pcm_s16le"))
+    shutil.copy(ROOT / "assets/sample_forged.mp4", tmp_path)
+    result = runner.invoke(app, ["visualize", str(tmp_path / sent), "--heatmap"])
+    assert result.exit_code == 0, result.output
+    assert ("No heatmap" in result.stderr) == said
 
 
 def test_visualize_refuses_to_write_over_its_own_file(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 from ray.exceptions import RayActorError
 
 from deployments.ensemble_router import EnsembleRouter
-from models.types import SaliencyMap, Unexplained, Verdict
+from models.types import Heat, SaliencyMap, Unexplained, Verdict
 from tests.unit.test_router import MEDIA, Handle, extracted, rows, scored
 
 MAP = SaliencyMap(0, 0.5, "a", "grad_cam", b"heat", b"crop")
+
+HEAT = Heat(0, 0.3, (0.0,), (1, 1), b"\xff")
 
 
 class Detector(Handle):
@@ -23,6 +25,10 @@ class Detector(Handle):
 
     @property
     def explain(self) -> Handle:
+        return self.maps
+
+    @property
+    def heat(self) -> Handle:
         return self.maps
 
 
@@ -72,3 +78,29 @@ def test_a_map_that_is_late_is_named_and_its_work_is_stopped() -> None:
     verdict = explained(0.05, a=detector)
     assert verdict.evidence.unexplained == (Unexplained("a", "no answer within 0.05 s"),)
     assert detector.maps.cancelled == 1
+
+
+async def warm(_: Any, tracks: Any) -> tuple[Heat, ...]:
+    return (HEAT,) if tracks == (0,) else ()
+
+
+async def cold(*_: Any) -> tuple[Heat, ...]:
+    return ()
+
+
+def heated(**detectors: Detector) -> Verdict:
+    router = EnsembleRouter(Handle(extracted), detectors, rows(*detectors), "ensemble", 5.0)  # type: ignore[arg-type]
+    return asyncio.run(router.analyze(MEDIA, "", False, True))  # noqa: FBT003
+
+
+@pytest.mark.parametrize("first", [cold, failing(RuntimeError("x"))], ids=["has no method", "fails"])
+def test_heat_is_by_the_first_detector_that_can_tell_where_it_looked(first: Callable[..., Awaitable[Any]]) -> None:
+    a, b, c = Detector(first), Detector(warm), Detector(warm)
+    assert heated(a=a, b=b, c=c).evidence.heat == (HEAT,)
+    assert (b.maps.calls, c.maps.calls) == (1, 0)
+
+
+def test_where_none_can_the_verdict_stands_without_heat() -> None:
+    verdict = heated(a=Detector(failing(RayActorError())), b=Detector(cold))
+    assert (verdict.verdict, verdict.evidence.heat) == ("FAKE", ())
+    assert verdict.evidence.sentence

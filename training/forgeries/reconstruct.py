@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from models.faces.crop import face_crop, resize, square_around
+from models.faces.crop import face_crop, resize
+from models.faces.square import square_around
 from training.forgeries.matching import laplacian_variance, match_colour, match_sharpness
 from training.forgeries.reconstruct_net import SIDE, Architecture, FaceAutoencoder
 from training.forgeries.self_blend import Pair, blend, region_mask

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from models.faces.crop import FILTERS, LONGEST, face_crop, fit_frame, resize, square_around
+from models.faces.crop import FILTERS, LONGEST, face_crop, fit_frame, resize
+from models.faces.square import square_around
 from models.types import Resample
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models.render.glow import Levels
 from models.render.layout import Layout, Rect
 from models.render.overlay import Overlay
 from models.render.palette import FAKE, PAPER, REAL, UNDECIDED, UNSCORED, Rgb, colour_of
@@ -23,6 +24,9 @@ class Ledger:
 
     def blend(self, patch: Patch, left: int, top: int) -> None:
         self.patches.append((patch.size_wh, left, top))
+
+    def glow(self, levels_hw: Levels, square: Rect) -> None:
+        """None of these faces has maps."""
 
 
 def drawn(times_s: list[float], number: int, size_wh: tuple[int, int] = (640, 360), **changes: object) -> Ledger:
