@@ -139,7 +139,7 @@ def _findings(result: VerdictBody) -> Iterator[str]:
             score = finding.reason if finding.p_fake is None else f"p(fake) {finding.p_fake:.2f}"
             note = "" if finding.decides else "; only reported, decides nothing"
             yield f"{REGIONS[finding.region]}: {finding.verdict}, {score}{note}"
-    if result.disagreement:
+    if result.disagreement and not result.evidence.sentence:  # which says it already
         yield result.disagreement
 
 
