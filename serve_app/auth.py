@@ -7,6 +7,7 @@ import secrets
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.asking import Caller
 from serve_app.errors import ApiError, problem_response
 
 # Answered without a key: facts and health for probes, and the documentation.
@@ -38,6 +39,8 @@ class ApiKeyMiddleware:
             return
         sent = sent_key(Headers(scope=scope))
         if sent and hmac.compare_digest(digest(sent), self._key_digest):
+            state = scope.setdefault("state", {})
+            state["caller"] = Caller(request_id=state.get("request_id", ""))
             await self._app(scope, receive, send)
             return
         response = problem_response(_refusal(bool(sent)), scope)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from models.detectors.catalogue import Catalogue
 from serve_app import errors
 from serve_app.admission import Admission
+from serve_app.analyst import Analyst
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, health, visualize
@@ -33,6 +34,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     """
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT)
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
+    app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (health.router, analyze.router, visualize.router):
         app.include_router(router)

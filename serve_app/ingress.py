@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,13 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.ensemble_router import MediaRef
+from deployments.progress import Progress
 from deployments.retry import call
 from models.detectors.catalogue import Catalogue
 from models.errors import DecoderCrashed, Overloaded, UnmaskError
 from models.render.scene import Bounds, Scene
 from models.types import Verdict
+from serve_app.asking import Ask
 from serve_app.http import create_http
 from serve_app.service import DeploymentHealth, Visual
 from serve_app.settings import Settings
@@ -41,20 +43,21 @@ class GraphService:
         self._health: Mapping[str, DeploymentHealth] = {}
         self._asked_s = float("-inf")
 
-    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
+    async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:  # noqa: ARG002 - the router does not tell yet
         """The verdict of an upload; errors of `models` arrive as themselves, not wrapped in Ray's."""
         ref = await asyncio.to_thread(put_file, upload)
-        return await self._verdict(MediaRef(ref, upload.sha256), model, explain=explain)
+        return await self._verdict(MediaRef(ref, upload.sha256), ask)
 
-    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
+    async def visualize(self, upload: Upload, ask: Ask) -> Visual:
         """The verdict of an upload, and the file that shows it, as it is made."""
         ref = await asyncio.to_thread(put_file, upload)
-        verdict = await self._verdict(MediaRef(ref, upload.sha256), model, heat=heatmap)
+        verdict = await self._verdict(MediaRef(ref, upload.sha256), ask)
         return Visual(verdict, self._pieces(ref, Scene.of(verdict, self._bounds)))
 
-    async def _verdict(self, media: MediaRef, model: str, *, explain: bool = False, heat: bool = False) -> Verdict:
+    async def _verdict(self, media: MediaRef, ask: Ask) -> Verdict:
         with _own_errors():
-            verdict: Verdict = await call(self._router.analyze, media, model, explain, heat, attempts=ROUTER_ATTEMPTS)
+            answer = call(self._router.analyze, media, ask.model, ask.explain, ask.heat, attempts=ROUTER_ATTEMPTS)
+            verdict: Verdict = await answer
         return verdict
 
     async def _pieces(self, ref: "ObjectRef[NDArray[np.uint8]]", scene: Scene) -> AsyncGenerator[bytes]:

@@ -78,6 +78,7 @@ class DetectorBody(Body):
     region: Region
     calibrated: bool
     seconds: float
+    gpu_memory_bytes: int
 
 
 class BoxBody(Body):
@@ -261,8 +262,13 @@ class VerdictBody(Body):
 
 
 class AnalyzeBody(VerdictBody):
-    """`POST /analyze`: the verdict, and the flat fields that clients of the Drishtiksha service read."""
+    """`POST /analyze`: the verdict, and the flat fields that clients of the Drishtiksha service read.
 
+    `id` is the analysis's, for `/v1/analyses/{id}`; `reused_from` the earlier one of the same file that was repeated.
+    """
+
+    id: str
+    reused_from: str | None
     prediction: Label
     processing_time: float
     timestamp: str

@@ -1,10 +1,12 @@
 """What the routes need from whatever answers them: the Ray graph in production, a few lines in tests."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from deployments.progress import Progress
 from models.types import Verdict
+from serve_app.asking import Ask
 from serve_app.uploads import Upload
 
 
@@ -37,10 +39,13 @@ def detector_name(model: str) -> str:
 class Service(Protocol):
     """Analyses uploads and knows the state of the graph."""
 
-    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
-        """The verdict of one upload by one model, with maps if they are asked for, or an error of `models.errors`."""
+    async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:
+        """The verdict of one upload, with maps if they are asked for, or an error of `models.errors`.
 
-    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
+        `watch` hears how far it is.
+        """
+
+    async def visualize(self, upload: Upload, ask: Ask) -> Visual:
         """The same, and the media with the verdict drawn into it, with heatmaps if they are asked for.
 
         Errors may also come with the first piece.

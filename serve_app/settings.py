@@ -19,6 +19,7 @@ from models.media.limits import Limits
 from models.types import Precision
 
 ENV_FILE = ROOT / ".env"
+DATA_FOLDER = ROOT / ".unmask"  # ignored by git
 HOG, YUNET = "hog", "yunet"
 MIN_KEY_CHARACTERS = 32  # 192 bits in base64: nobody guesses it; shorter keys tend to be words
 _MEDIA = Limits()
@@ -68,6 +69,20 @@ class Settings(BaseSettings):
         Path,
         Field(validation_alias=_names("models_dir"), description="the folder that `unmask models pull` fills"),
     ] = DEFAULT_FOLDER
+    database_url: Annotated[
+        str,
+        Field(
+            validation_alias=_names("database_url"),
+            description="where keys, jobs and history are kept: sqlite:///path, or postgresql://user:password@host/name",
+        ),
+    ] = f"sqlite:///{DATA_FOLDER / 'unmask.db'}"
+    artifacts_url: Annotated[
+        str,
+        Field(
+            validation_alias=_names("artifacts_url"),
+            description="where annotated media, reports and jobs' media are kept: a folder, or s3://bucket/prefix",
+        ),
+    ] = str(DATA_FOLDER / "artifacts")
     hub_url: Annotated[
         str,
         Field(

@@ -3,7 +3,6 @@
 import asyncio
 import statistics
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Security
@@ -12,7 +11,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue
 from models.errors import UnmaskError
 from models.media.limits import ACCEPTED_MEDIA
-from models.types import TimelinePoint, Verdict
+from serve_app.analyst import Analysis
+from serve_app.asking import Ask, origin_of, wants_fresh
 from serve_app.errors import ApiError, from_cause, request_id, timestamp
 from serve_app.schemas import (
     AnalysisDetails,
@@ -21,6 +21,7 @@ from serve_app.schemas import (
     ModelInfo,
     ProblemBody,
     SystemInfo,
+    TimelineBody,
     VerdictBody,
 )
 from serve_app.settings import Settings
@@ -76,7 +77,7 @@ async def analyze(request: Request, model: ModelName = "", explain: Explain = Fa
 async def detailed(request: Request, model: ModelName = "", explain: Explain = False) -> DetailedBody:
     """The same, with figures over the frames and facts about the models and devices."""
     answer = await _answer(request, model, explain=explain)
-    verdict: Verdict = answer["from"]
+    verdict: VerdictBody = answer["from"]
     return DetailedBody.model_validate(
         {
             **answer,
@@ -102,15 +103,19 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
                 known(catalogue, model)
                 explain = explain or asked(upload, "explain")
                 async with asyncio.timeout(settings.request_timeout_s):
-                    verdict = await request.app.state.service.analyze(upload, model, explain)
+                    ask = Ask(model, explain=explain, fresh=wants_fresh(request))
+                    analysis: Analysis = await request.app.state.analyst.analyze(upload, ask, origin_of(request))
     except TimeoutError:
         raise too_slow(settings.request_timeout_s) from None
     except UnmaskError as error:
         raise from_cause(error, catalogue.ids) from error
     total_s = time.monotonic() - started
-    verdict = replace(verdict, timings=replace(verdict.timings, receive_s=upload.receive_s, total_s=total_s))
+    verdict = analysis.verdict
+    timings = verdict.timings.model_copy(update={"receive_s": upload.receive_s, "total_s": total_s})
     return {
-        **VerdictBody.model_validate(verdict).model_dump(),
+        **verdict.model_copy(update={"timings": timings}).model_dump(),
+        "id": analysis.id,
+        "reused_from": analysis.reused_from,
         "prediction": verdict.verdict,
         "processing_time": total_s,
         "timestamp": timestamp(),
@@ -119,7 +124,7 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
     }
 
 
-def analysis_details(verdict: Verdict) -> AnalysisDetails:
+def analysis_details(verdict: VerdictBody) -> AnalysisDetails:
     """See `AnalysisDetails`."""
     scores = [point.p_fake for point in verdict.timeline if _has_decided(point, verdict)]
     if not scores:
@@ -140,7 +145,7 @@ def analysis_details(verdict: Verdict) -> AnalysisDetails:
     )
 
 
-def _has_decided(point: TimelinePoint, verdict: Verdict) -> bool:
+def _has_decided(point: TimelineBody, verdict: VerdictBody) -> bool:
     """Whether a point is of the face that decided; if none did, of the frames or the sound that are as fake as all."""
     if decided := [face.track for face in verdict.faces if face.decided]:
         return point.face in decided
@@ -148,7 +153,7 @@ def _has_decided(point: TimelinePoint, verdict: Verdict) -> bool:
     return point.region in regions
 
 
-def model_info(verdict: Verdict, catalogue: Catalogue) -> ModelInfo:
+def model_info(verdict: VerdictBody, catalogue: Catalogue) -> ModelInfo:
     """See `ModelInfo`."""
     rows = {row.id: row for row in catalogue.rows}
     used = [report for report in verdict.detectors if report.status == "ok"] or list(verdict.detectors)
@@ -159,7 +164,7 @@ def model_info(verdict: Verdict, catalogue: Catalogue) -> ModelInfo:
     )
 
 
-def system_info(verdict: Verdict) -> SystemInfo:
+def system_info(verdict: VerdictBody) -> SystemInfo:
     """See `SystemInfo`."""
     used = {report.device: report.gpu_memory_bytes for report in verdict.detectors if report.device}
     return SystemInfo(

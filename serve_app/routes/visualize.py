@@ -15,6 +15,7 @@ from models.detectors.catalogue import Catalogue
 from models.errors import UnmaskError
 from models.render.stream import content_type, suffix
 from models.types import MediaFacts, Verdict
+from serve_app.asking import Ask
 from serve_app.errors import from_cause
 from serve_app.routes.analyze import KEYS, PROBLEMS, ModelName, asked, form, known, too_slow
 from serve_app.service import Visual
@@ -55,7 +56,7 @@ async def visualize(request: Request, model: ModelName = "", heatmap: Heatmap = 
                 heatmap = heatmap or asked(upload, "heatmap")
                 deadline_s = asyncio.get_running_loop().time() + settings.request_timeout_s
                 async with asyncio.timeout_at(deadline_s):
-                    visual: Visual = await request.app.state.service.visualize(upload, model, heatmap)
+                    visual: Visual = await request.app.state.service.visualize(upload, Ask(model, heat=heatmap))
                     held.push_async_callback(visual.pieces.aclose)
                     first = await anext(visual.pieces)  # what is wrong with the media shows here at the latest
         except TimeoutError:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from deployments.progress import Progress
 from models.detectors.catalogue import read_catalogue
 from models.types import (
     DetectorReport,
@@ -16,6 +17,7 @@ from models.types import (
     TimelinePoint,
     Verdict,
 )
+from serve_app.asking import Ask
 from serve_app.auth import digest
 from serve_app.http import create_http
 from serve_app.service import DeploymentHealth, Visual
@@ -50,23 +52,21 @@ class FakeService:
         self.failure: Exception | None = None
         self.answer: Callable[[Upload, str], Verdict] = verdict
         self.received: list[bytes] = []
-        self.explained: list[bool] = []
-        self.heated: list[bool] = []
+        self.asked: list[Ask] = []
         self.pieces: tuple[bytes | Exception, ...] = (b"first ", b"second")
         self.closed = False
         names = ("Ingress", "FrameExtractor", "Detector-mobilenet-sbi-v1")
         self.deployments = {name: DeploymentHealth("HEALTHY", 1) for name in names}
 
-    async def analyze(self, upload: Upload, model: str, explain: bool = False) -> Verdict:
-        self.explained.append(explain)
+    async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:  # noqa: ARG002
+        self.asked.append(ask)
         self.received.append(upload.file.read())
         if self.failure:
             raise self.failure
-        return self.answer(upload, model)
+        return self.answer(upload, ask.model)
 
-    async def visualize(self, upload: Upload, model: str, heatmap: bool = False) -> Visual:
-        self.heated.append(heatmap)
-        return Visual(await self.analyze(upload, model), self._drawn())
+    async def visualize(self, upload: Upload, ask: Ask) -> Visual:
+        return Visual(await self.analyze(upload, ask), self._drawn())
 
     async def _drawn(self) -> AsyncGenerator[bytes]:
         try:

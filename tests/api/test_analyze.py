@@ -211,10 +211,10 @@ def test_maps_are_asked_for_in_the_query_or_the_form(
     client: TestClient, service: FakeService, path: str, form: dict[str, str], asked: bool
 ) -> None:
     assert client.post(path, files=CLIP, data=form).status_code == 200
-    assert service.explained == [asked]
+    assert [ask.explain for ask in service.asked] == [asked]
 
 
 def test_what_is_neither_yes_nor_no_is_422(client: TestClient, service: FakeService) -> None:
     assert_problem(client.post("/analyze", files=CLIP, data={"explain": "maybe"}), 422, "invalid_request")
     assert_problem(client.post("/analyze?explain=maybe", files=CLIP), 422, "invalid_request")
-    assert service.explained == []
+    assert [ask.explain for ask in service.asked] == []

@@ -69,13 +69,13 @@ def test_heatmaps_are_asked_for_in_the_query_or_the_form(
     client: TestClient, service: FakeService, query: str, form: dict[str, str], asked: bool
 ) -> None:
     assert client.post("/analyze/visualize" + query, files=CLIP, data=form).status_code == 200
-    assert service.heated == [asked]
+    assert [ask.heat for ask in service.asked] == [asked]
 
 
 def test_a_form_that_says_neither_yes_nor_no_is_422(client: TestClient, service: FakeService) -> None:
     sent = client.post("/analyze/visualize", files=CLIP, data={"heatmap": "maybe"})
     assert "heatmap" in assert_problem(sent, 422, "invalid_request")["detail"]
-    assert service.heated == []
+    assert [ask.heat for ask in service.asked] == []
 
 
 @pytest.mark.parametrize(("heat", "said"), [((HEAT,), "drawn"), ((), "none")])
