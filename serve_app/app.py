@@ -15,6 +15,7 @@ from models.detectors.store import ROOT
 from models.errors import NotInstalled
 from models.faces.tools import FaceTools
 from serve_app.auth import digest
+from serve_app.database import migrate
 from serve_app.ingress import Ingress
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.service import detector_name
@@ -46,6 +47,7 @@ def build(args: BuildArgs) -> Application:
 
     Raises:
         SettingsError: no API key, or a wrong setting.
+        DatabaseError, DatabaseUnavailable: the database cannot be used.
         CatalogueError: configs/models.yaml is wrong.
         NotInstalled: none of the detectors to serve is here.
         ProfileError: the profile has keys that Ray does not know.
@@ -55,6 +57,7 @@ def build(args: BuildArgs) -> Application:
     profile = check_profile(ROOT / args.profile)
     settings, catalogue, installed, tools = checked_configuration()
     _check_patience(profile, settings)
+    migrate(settings.database_url)
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(
         settings.limits(), tools, settings.trust_anchors()
     )

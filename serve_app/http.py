@@ -1,5 +1,7 @@
 """The HTTP application: routes, middleware and error handlers, put together around a `Service`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -12,6 +14,7 @@ from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
 from serve_app.auth import ApiKeyMiddleware
+from serve_app.database import Database
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, health, visualize
 from serve_app.service import Service
@@ -32,7 +35,15 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         catalogue: the models that can be asked.
         key_digest: SHA-256 of the API key.
     """
-    app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT)
+    database = Database(settings.database_url)
+
+    @asynccontextmanager
+    async def running(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await database.close()
+
+    app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
+    app.state.database = database
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)

@@ -35,7 +35,8 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Running]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    kept = tmp_path_factory.mktemp("kept")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -45,6 +46,8 @@ def running() -> Iterator[Running]:
     console = Console(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("API_KEY", key)  # the processes of the graph inherit it
+        patch.setenv("UNMASK_DATABASE_URL", f"sqlite:///{kept}/unmask.db")
+        patch.setenv("UNMASK_ARTIFACTS_URL", str(kept / "artifacts"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         with ray_running(console):
             deploy(profile, threading.Event(), console)
