@@ -7,12 +7,14 @@ import secrets
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.artifacts import FILES_PATH
 from serve_app.asking import Caller
 from serve_app.errors import ApiError, problem_response
 
 # Answered without a key: facts and health for probes, and the documentation.
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
-OPEN_FOLDERS = ("/static-offline-docs/",)
+# And what carries its own proof: addresses that this service signed, for a time.
+OPEN_FOLDERS = ("/static-offline-docs/", FILES_PATH)
 
 
 def digest(key: str) -> bytes:

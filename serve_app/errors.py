@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
+from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -37,8 +39,16 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
+    (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NoSuchArtifact, 404, "The file was erased, or its time is over"),
+    (StorageFull, 507, "Tell the operator: the artefact store is full"),
+    (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
 )
+# Causes that may pass: the client is told when to come again.
+_PASSING = (causes.Overloaded, StorageUnavailable, StorageFull)
 
 
 class ApiError(Exception):
@@ -113,7 +123,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
-                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, causes.Overloaded) else {},
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, _PASSING) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)

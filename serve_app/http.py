@@ -13,12 +13,14 @@ from models.detectors.catalogue import Catalogue
 from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
+from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, health, visualize
+from serve_app.routes import analyze, files, health, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
+from serve_app.signing import secret_of
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -44,10 +46,11 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
 
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
     app.state.database = database
+    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router):
+    for router in (health.router, analyze.router, visualize.router, files.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
