@@ -4,14 +4,14 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, Query, Request
 
 from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue
 from models.errors import UnmaskError
 from models.media.limits import ACCEPTED_MEDIA
 from serve_app.analyst import Analysis
-from serve_app.asking import Ask, origin_of, wants_fresh
+from serve_app.asking import ANALYZE, Ask, origin_of, wants_fresh
+from serve_app.auth import requires
 from serve_app.errors import ApiError, from_cause, request_id, timestamp
 from serve_app.figures import (
     analysis_details,
@@ -26,8 +26,7 @@ from serve_app.schemas import AnalyzeBody, DetailedBody, FramesBody, ProblemBody
 from serve_app.settings import Settings
 from serve_app.uploads import Upload, receive
 
-# The middleware checks the key; these two only tell the documentation how it is sent.
-KEYS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
+KEYS = [requires(ANALYZE)]
 router = APIRouter(prefix="/analyze", tags=["analyze"], dependencies=KEYS)
 
 NAMES = "a model's id, several with commas between, `ensemble` or `cascade`; by default the service's default model"
@@ -39,6 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, what in (
         (400, "the form or the file is empty or malformed"),
         (401, "the key is missing or wrong"),
+        (403, "the key may not do this"),
         (404, "no such model"),
         (408, "the body took too long"),
         (413, "the body is over the limit"),
