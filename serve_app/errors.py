@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from models import errors as causes
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable
 from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
@@ -46,9 +47,11 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
     (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )
 # Causes that may pass: the client is told when to come again.
-_PASSING = (causes.Overloaded, StorageUnavailable, StorageFull)
+PASSING = (causes.Overloaded, DatabaseUnavailable, StorageUnavailable, StorageFull)
 
 
 class ApiError(Exception):
@@ -123,7 +126,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
-                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, _PASSING) else {},
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, PASSING) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)
@@ -134,6 +137,12 @@ async def on_api_error(request: Request, error: Exception) -> Response:
     """Handler of `ApiError`."""
     assert isinstance(error, ApiError)
     return problem_response(error, request.scope)
+
+
+async def on_cause(request: Request, error: Exception) -> Response:
+    """Handler of `UnmaskError` that a route let pass."""
+    assert isinstance(error, causes.UnmaskError)
+    return problem_response(from_cause(error), request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
