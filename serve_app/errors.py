@@ -19,6 +19,7 @@ from starlette.types import Scope
 from models import errors as causes
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
 from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.job_errors import UnknownJob, UploadGone
 from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
@@ -40,6 +41,8 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (UnknownJob, 404, "See GET /v1/jobs for yours"),
+    (UploadGone, 404, "Upload the file again"),
     (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
     (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
     (NoSuchArtifact, 404, "The file was erased, or its time is over"),

@@ -17,9 +17,11 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.job_intake import JobIntake
+from serve_app.jobs import Jobs
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, visualize
+from serve_app.routes import analyze, files, health, jobs, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
@@ -52,8 +54,10 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
+    app.state.jobs = Jobs(database)
+    app.state.job_intake = JobIntake(app.state.jobs, app.state.artifacts, settings, catalogue)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, files.router):
+    for router in (health.router, analyze.router, visualize.router, jobs.router, files.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(UnmaskError, errors.on_cause)

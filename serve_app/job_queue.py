@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.progress import Progress
-from models.errors import UnmaskError
 from serve_app.asking import Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
 from serve_app.ids import new_id
-from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, tell
+from serve_app.job_errors import LeaseLost
+from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, note_erased, tell
 from serve_app.tables import AnalysisRow, JobFileRow, JobRow
 
 LEASE_S = 30.0  # a database that is away for 20 s costs no job its runner; a killed runner's job waits this long
@@ -27,12 +27,6 @@ MAX_ATTEMPTS = 3  # a job that kills its runners does not go on killing them
 
 # What else is written in the transaction that records an analysis.
 Also = Callable[[AsyncSession, AnalysisRow], Awaitable[None]]
-
-
-class LeaseLost(UnmaskError):
-    """The job was cancelled, or another runner has taken it: nothing may be written about it."""
-
-    code = "lease_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +166,7 @@ class JobQueue:
 
     async def erased(self, names: Sequence[str]) -> None:
         """Note that media is erased."""
-        async with self._database.transaction() as session:
-            await session.execute(update(JobFileRow).where(JobFileRow.source.in_(names)).values(source=""))
+        await note_erased(self._database, names)
 
     async def _next(self, session: AsyncSession) -> JobRow | None:
         asked = select(JobRow).where(_waits()).order_by(JobRow.number).limit(1)

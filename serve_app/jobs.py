@@ -4,33 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.errors import UnmaskError
 from serve_app.asking import Ask, Caller
 from serve_app.database import Database
 from serve_app.errors import timestamp
 from serve_app.ids import new_id
+from serve_app.job_errors import UnknownJob, UploadGone
 from serve_app.tables import AnalysisRow, DeliveryRow, JobEventRow, JobFileRow, JobRow, UploadRow
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = frozenset({DONE, FAILED, CANCELLED})
 PENDING = "pending"  # of a delivery
 RESERVED_FOR = timedelta(hours=1)  # media of a job that is being received; what nobody claims then is swept away
-
-
-class UnknownJob(UnmaskError):
-    """There is no such job, or it is somebody else's."""
-
-    code = "unknown_job"
-
-
-class UploadGone(UnmaskError):
-    """There is no such upload: it expired, a job has taken it, or it is somebody else's."""
-
-    code = "unknown_upload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +44,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A file to be analysed. `source` is a name in the artefact store, or an address."""
+    """A file to be analysed. `source` is a name in the artefact store, or an address. With an `error` it has failed."""
 
     filename: str
     source: str
     sha256: str = ""
     size_bytes: int = 0
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +79,12 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def reserve(self, caller: Caller, object_name: str) -> str:
-        """Note that an object will be written for a job; the upload's id. If no job follows, a sweep removes it."""
-        now = datetime.now(UTC)
-        row = UploadRow(
-            id=new_id("upl"),
-            owner=caller.owner,
-            filename="",
-            object_name=object_name,
-            created_at=now,
-            expires_at=now + RESERVED_FOR,
-        )
+    async def reserve(self, caller: Caller, names: Sequence[str]) -> list[str]:
+        """Note that files of those names will be stored; the uploads' ids. A sweep removes what no job took."""
+        rows = [_reserved(caller.owner, name) for name in names]
         async with self._database.transaction() as session:
-            session.add(row)
-        return row.id
+            session.add_all(rows)
+        return [row.id for row in rows]
 
     async def uploaded(self, caller: Caller, upload_id: str) -> JobFile:
         """The file that was uploaded under an id; raises `UploadGone`."""
@@ -173,6 +155,10 @@ class Jobs:
                 await close(session, row, CANCELLED)
             return await body_of(session, row), await kept_media(session, job_id)
 
+    async def erased(self, names: Sequence[str]) -> None:
+        """Note that media is erased."""
+        await note_erased(self._database, names)
+
 
 async def close(session: AsyncSession, row: JobRow, state: str, error: Mapping[str, Any] | None = None) -> None:
     """End a job that is locked: nobody holds it any more, its last event is told, its webhook is to be sent."""
@@ -198,6 +184,17 @@ async def kept_media(session: AsyncSession, job_id: str) -> list[str]:
     """Names in the artefact store of a job's media that is not erased yet."""
     asked = select(JobFileRow.source).where(JobFileRow.job_id == job_id, JobFileRow.source != "")
     return [source for source in await session.scalars(asked) if not is_address(source)]
+
+
+async def note_erased(database: Database, names: Sequence[str]) -> None:
+    """Note that media of those names is not in the artefact store any more."""
+    async with database.transaction() as session:
+        await session.execute(update(JobFileRow).where(JobFileRow.source.in_(names)).values(source=""))
+
+
+def base_name_of(address: str) -> str:
+    """What a file is called that an address names: the last part of its path."""
+    return unquote(urlsplit(address).path.rpartition("/")[2])[:255]
 
 
 def is_address(source: str) -> bool:
@@ -266,6 +263,13 @@ def _row(caller: Caller, new: NewJob) -> JobRow:
     )
 
 
+def _reserved(owner: str, name: str) -> UploadRow:
+    now = datetime.now(UTC)
+    return UploadRow(
+        id=new_id("upl"), owner=owner, filename="", object_name=name, created_at=now, expires_at=now + RESERVED_FOR
+    )
+
+
 def _file(job_id: str, position: int, file: JobFile) -> JobFileRow:
     return JobFileRow(
         job_id=job_id,
@@ -274,7 +278,8 @@ def _file(job_id: str, position: int, file: JobFile) -> JobFileRow:
         source=file.source,
         sha256=file.sha256,
         size_bytes=file.size_bytes,
-        state=QUEUED,
+        state=FAILED if file.error else QUEUED,
+        error=dict(file.error) if file.error else None,
     )
 
 

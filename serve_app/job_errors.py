@@ -1,0 +1,27 @@
+"""What goes wrong with jobs.
+
+UnmaskError
++-- UnknownJob   there is no such job, or it is somebody else's
++-- UploadGone   there is no such upload, or a job has taken it
++-- LeaseLost    a runner's job is not its own any more
+"""
+
+from models.errors import UnmaskError
+
+
+class UnknownJob(UnmaskError):
+    """There is no such job, or it is somebody else's."""
+
+    code = "unknown_job"
+
+
+class UploadGone(UnmaskError):
+    """There is no such upload: it expired, a job has taken it, or it is somebody else's."""
+
+    code = "unknown_upload"
+
+
+class LeaseLost(UnmaskError):
+    """The job was cancelled, or another runner has taken it: nothing may be written about it."""
+
+    code = "lease_lost"
