@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -38,7 +39,12 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
+    (NotStored, 404, "List what there is"),
+    (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseError, 503, "Tell the operator: the database's tables are of another version"),
 )
+# What passes by itself, so that the same request may be sent again.
+_PASSING = (causes.Overloaded, DatabaseUnavailable)
 
 
 class ApiError(Exception):
@@ -108,7 +114,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
-                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, causes.Overloaded) else {},
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, _PASSING) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)
@@ -119,6 +125,12 @@ async def on_api_error(request: Request, error: Exception) -> Response:
     """Handler of `ApiError`."""
     assert isinstance(error, ApiError)
     return problem_response(error, request.scope)
+
+
+async def on_cause(request: Request, error: Exception) -> Response:
+    """Handler of our own errors that a route lets pass."""
+    assert isinstance(error, causes.UnmaskError)
+    return problem_response(from_cause(error), request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

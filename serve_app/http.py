@@ -10,11 +10,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from models.detectors.catalogue import Catalogue
+from models.errors import UnmaskError
 from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.history import History
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, health, visualize
 from serve_app.service import Service
@@ -45,11 +47,13 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
     app.state.database = database
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.analyst = Analyst(service)
+    app.state.history = History(database, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (health.router, analyze.router, visualize.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
     app.add_exception_handler(Exception, errors.on_unexpected)

@@ -115,6 +115,7 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
     return {
         **verdict.model_copy(update={"timings": timings}).model_dump(),
         "id": analysis.id,
+        "recorded": bool(analysis.id),
         "reused_from": analysis.reused_from,
         "prediction": verdict.verdict,
         "processing_time": total_s,
