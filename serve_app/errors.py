@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from models import errors as causes
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
-from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
 from serve_app.job_errors import UnknownJob, UploadGone
 from serve_app.signing import ExpiredToken, WrongToken
 
@@ -50,6 +50,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
     (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
+    (NotStored, 404, "List what there is"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )

@@ -5,7 +5,7 @@ that finds this token still in the row, which it locks: a runner that stalled un
 finds another's token, and writes nothing.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from deployments.progress import Progress
 from serve_app.asking import Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
+from serve_app.history import Also
 from serve_app.ids import new_id
 from serve_app.job_errors import LeaseLost
 from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, note_erased, tell
@@ -24,9 +25,6 @@ from serve_app.tables import AnalysisRow, JobFileRow, JobRow
 
 LEASE_S = 30.0  # a database that is away for 20 s costs no job its runner; a killed runner's job waits this long
 MAX_ATTEMPTS = 3  # a job that kills its runners does not go on killing them
-
-# What else is written in the transaction that records an analysis.
-Also = Callable[[AsyncSession, AnalysisRow], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,21 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
+    reuse_results: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("reuse_results"),
+            description="whether a file that was analysed before with the same models gets the same answer again",
+        ),
+    ] = True
+    history_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("history_days"),
+            description="days that analyses are kept; 0 keeps them until they are deleted",
+        ),
+    ] = 365.0
     hub_url: Annotated[
         str,
         Field(
