@@ -1,11 +1,9 @@
 """One file of a job, from its media to its recorded analysis."""
 
 import asyncio
-import hashlib
 import logging
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,8 +18,10 @@ from serve_app.asking import Origin
 from serve_app.errors import PASSING, ApiError, from_cause, problem_body
 from serve_app.job_errors import LeaseLost
 from serve_app.job_queue import Claimed, ClaimedFile, JobQueue
+from serve_app.jobs import is_address
+from serve_app.remote import Remote
 from serve_app.service import Service, Visual
-from serve_app.uploads import Upload, too_large
+from serve_app.uploads import Upload, keep
 
 LOGGER = logging.getLogger("ray.serve")
 PATIENCE_S = 600.0  # with what may pass; a rolling update of the graph takes minutes
@@ -41,6 +41,7 @@ class Bench:
         service: draws verdicts.
         analyst: analyses and records.
         artifacts: where their media comes from, and what is drawn goes to.
+        remote: where media comes from that a client named by its address.
         max_bytes: of a file.
         file_timeout_s: of the work on one file.
     """
@@ -49,6 +50,7 @@ class Bench:
     service: Service
     analyst: Analyst
     artifacts: Artifacts
+    remote: Remote
     max_bytes: int
     file_timeout_s: float
 
@@ -79,7 +81,7 @@ class FileWork:
         """Fetch the media, analyse and record it, and draw the verdict into it if that is asked for."""
         options = self.claimed.options
         self.analysis_id = self.analysis_id or self.file.analysis_id or ""
-        upload = await received(self.bench.artifacts, self.file, self.bench.max_bytes)
+        upload = await received(self.bench, self.file)
         with upload.file:
             made = None if self.analysis_id else await self._analysed(upload)
             if options.visualize:
@@ -114,34 +116,23 @@ class FileWork:
         await self.bench.queue.file_drawn(self.claimed.lease, self.file.position, name)
 
 
-async def received(artifacts: Artifacts, file: ClaimedFile, max_bytes: int) -> Upload:
+async def received(bench: Bench, file: ClaimedFile) -> Upload:
     """A file's media in an unlinked temporary file, hashed on the way; the caller closes it.
 
     Raises:
         NoSuchArtifact: it was never uploaded.
+        AddressNotAllowed, AddressFailed: it cannot be fetched.
         ApiError: it is larger than allowed, or other bytes than were sent.
     """
-    upload = Upload(tempfile.TemporaryFile(prefix="unmask-"), file.filename)  # noqa: SIM115 - closed by the caller
+    if is_address(file.source):
+        return await bench.remote.fetch(file.source, bench.max_bytes, bench.file_timeout_s)
+    upload = await keep(bench.artifacts.stream(file.source), file.filename, bench.max_bytes, bench.file_timeout_s)
     try:
-        await _fill(upload, artifacts.stream(file.source), max_bytes)
         _check(upload, file)
     except BaseException:
         upload.file.close()
         raise
     return upload
-
-
-async def _fill(upload: Upload, pieces: AsyncIterator[bytes], max_bytes: int) -> None:
-    digest = hashlib.sha256()
-    async for piece in pieces:
-        upload.size_bytes += len(piece)
-        if upload.size_bytes > max_bytes:
-            raise too_large(max_bytes)
-        digest.update(piece)
-        upload.file.write(piece)
-    upload.sha256 = digest.hexdigest()
-    upload.file.flush()
-    upload.file.seek(0)
 
 
 def _check(upload: Upload, file: ClaimedFile) -> None:

@@ -210,6 +210,26 @@ class Settings(BaseSettings):
             description="seconds from the last byte received until the answer, then 504",
         ),
     ] = 300.0
+    jobs_at_once: Annotated[
+        int,
+        Field(ge=1, validation_alias=_names("jobs_at_once"), description="jobs that a runner works on at once"),
+    ] = 2
+    job_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("job_timeout_s"),
+            description="seconds that analysing and drawing one file of a job may take; then it fails",
+        ),
+    ] = 3600.0
+    job_lease_s: Annotated[
+        float,
+        Field(
+            ge=2,
+            validation_alias=_names("job_lease_s"),
+            description="seconds after which the jobs of a runner that went silent are taken up by another",
+        ),
+    ] = 30.0
     detector_timeout_s: Annotated[
         float,
         Field(
