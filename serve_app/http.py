@@ -17,7 +17,7 @@ from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, visualize
+from serve_app.routes import analyze, files, health, uploads, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
@@ -50,7 +50,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, files.router):
+    for router in (health.router, analyze.router, visualize.router, files.router, uploads.router, uploads.signed):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
