@@ -49,6 +49,13 @@ class Settings(BaseSettings):
             description="the key that clients send as X-API-Key; at least 32 characters",
         ),
     ] = None
+    open_seed_routes: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("open_seed_routes"),
+            description="whether the routes of the older services that asked for no key need none here either",
+        ),
+    ] = False
     default_model: Annotated[
         str,
         Field(
