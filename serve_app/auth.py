@@ -13,6 +13,8 @@ from serve_app.errors import ApiError, problem_response
 # Answered without a key: facts and health for probes, and the documentation.
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
 OPEN_FOLDERS = ("/static-offline-docs/",)
+# The same of older services, without the last slash.
+OPEN_SEED_PATHS = frozenset({"/api/health", "/api/v1/detect/health", "/api/v1/docs", "/apidocs"})
 
 
 def digest(key: str) -> bytes:
@@ -48,7 +50,7 @@ class ApiKeyMiddleware:
 
     @staticmethod
     def _is_open(path: str) -> bool:
-        return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+        return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or path.rstrip("/") in OPEN_SEED_PATHS
 
 
 def sent_key(headers: Headers) -> str:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.seed_errors import Refusal, seed_answer
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -79,7 +80,11 @@ def request_id(scope: Scope) -> str:
 
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
-    """The body and headers of an error."""
+    """The body and headers of an error; on the routes of older services in their shape, see `seed_errors`."""
+    refusal = Refusal(scope.get("path", ""), error.status, error.code, error.detail, timestamp(), error.extra)
+    if answer := seed_answer(refusal):
+        status, older = answer
+        return JSONResponse(older, status, error.headers)
     title = _title(error)
     body = {
         "type": f"urn:unmask:error:{error.code}",

@@ -17,6 +17,7 @@ from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, health, visualize
+from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 
@@ -47,7 +48,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router):
+    for router in (health.router, analyze.router, visualize.router, *SEED_ROUTERS):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(HTTPException, errors.on_http_exception)

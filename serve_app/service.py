@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployments.progress import Progress
+from models.render.variants import Variant
 from models.types import Verdict
 from serve_app.asking import Ask
 from serve_app.uploads import Upload
@@ -50,6 +51,9 @@ class Service(Protocol):
 
         Errors may also come with the first piece.
         """
+
+    def vary(self, upload: Upload) -> AsyncGenerator[Variant]:
+        """A still picture, changed in the ways of `models.render.variants`, or an error of `models.errors`."""
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""
