@@ -16,6 +16,7 @@ from serve_app.admission import Admission
 from serve_app.analyst import Analyst
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, health, visualize
@@ -53,11 +54,13 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     for router in (health.router, analyze.router, visualize.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(Replayed, on_replayed)
     app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
     app.add_exception_handler(Exception, errors.on_unexpected)
     # The last added is the outermost: the id first, so that a refused key has one too.
+    app.add_middleware(IdempotencyMiddleware, rows=Idempotency(database, settings.idempotency_hours * 3600))
     app.add_middleware(
         ApiKeyMiddleware, key_digest=key_digest, find=keys.find, open_seed_routes=settings.open_seed_routes
     )

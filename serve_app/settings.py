@@ -54,6 +54,14 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    idempotency_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("idempotency_hours"),
+            description="hours that the answer to an Idempotency-Key is kept",
+        ),
+    ] = 24.0
     default_model: Annotated[
         str,
         Field(
