@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from models import errors as causes
 from serve_app.seed_errors import Refusal, seed_answer
+from serve_app.database import DatabaseError, DatabaseUnavailable
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -39,7 +40,10 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )
+PASSING = (causes.Overloaded, DatabaseUnavailable)  # a while later the same request may be answered
 
 
 class ApiError(Exception):
@@ -113,7 +117,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
-                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, causes.Overloaded) else {},
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, PASSING) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)
@@ -124,6 +128,12 @@ async def on_api_error(request: Request, error: Exception) -> Response:
     """Handler of `ApiError`."""
     assert isinstance(error, ApiError)
     return problem_response(error, request.scope)
+
+
+async def on_cause(request: Request, error: Exception) -> Response:
+    """Handler of `UnmaskError` that a route let pass."""
+    assert isinstance(error, causes.UnmaskError)
+    return problem_response(from_cause(error), request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -47,6 +47,21 @@ class Settings(BaseSettings):
             description="the key that clients send as X-API-Key; at least 32 characters",
         ),
     ] = None
+    open_seed_routes: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("open_seed_routes"),
+            description="whether the routes of the older services that asked for no key need none here either",
+        ),
+    ] = False
+    idempotency_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("idempotency_hours"),
+            description="hours that the answer to an Idempotency-Key is kept",
+        ),
+    ] = 24.0
     default_model: Annotated[
         str,
         Field(
