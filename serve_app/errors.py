@@ -73,14 +73,33 @@ class ApiError(Exception):
         self.suggestions, self.headers, self.extra = list(suggestions), dict(headers or {}), dict(extra or {})
 
 
-def timestamp() -> str:
-    """Now, RFC 3339 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def timestamp(moment: datetime | None = None) -> str:
+    """A moment, or now: RFC 3339 in UTC."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def request_id(scope: Scope) -> str:
     """The id that the request-id middleware gave this request."""
     return str(scope.get("state", {}).get("request_id", ""))
+
+
+def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
+    """The body of an error that arose on a path, under a request's id."""
+    title = _title(error)
+    return {
+        "type": f"urn:unmask:error:{error.code}",
+        "title": title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": path,
+        "code": error.code,
+        "request_id": request,
+        "error": title,
+        "message": error.detail,
+        "suggestions": error.suggestions,
+        "timestamp": timestamp(),
+        **error.extra,
+    }
 
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
@@ -89,21 +108,7 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
     if answer := seed_answer(refusal):
         status, older = answer
         return JSONResponse(older, status, error.headers)
-    title = _title(error)
-    body = {
-        "type": f"urn:unmask:error:{error.code}",
-        "title": title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": scope.get("path", ""),
-        "code": error.code,
-        "request_id": request_id(scope),
-        "error": title,
-        "message": error.detail,
-        "suggestions": error.suggestions,
-        "timestamp": timestamp(),
-        **error.extra,
-    }
+    body = problem_body(error, scope.get("path", ""), request_id(scope))
     return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
 
 
