@@ -55,5 +55,8 @@ class Service(Protocol):
     def vary(self, upload: Upload) -> AsyncGenerator[Variant]:
         """A still picture, changed in the ways of `models.render.variants`, or an error of `models.errors`."""
 
+    def draw(self, upload: Upload, verdict: Verdict) -> AsyncGenerator[bytes]:
+        """The media of an upload with its verdict drawn into it, in pieces, as `Visual.pieces`."""
+
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""
