@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from models import errors as causes
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
-from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
 from serve_app.seed_errors import Refusal, seed_answer
 from serve_app.signing import ExpiredToken, WrongToken
 
@@ -43,6 +43,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
     (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NotStored, 404, "It was deleted, has expired, or is not yours: list what there is"),
     (NoSuchArtifact, 404, "The file was erased, or its time is over"),
     (StorageFull, 507, "Tell the operator: the artefact store is full"),
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),

@@ -17,6 +17,7 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
@@ -53,7 +54,8 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.analyst = Analyst(service)
+    app.state.history = History(database, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (health.router, analyze.router, visualize.router, files.router, *SEED_ROUTERS):
         app.include_router(router)

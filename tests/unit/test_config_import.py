@@ -57,7 +57,7 @@ def test_settings_come_as_lines_for_env(theirs: Path, tmp_path: Path) -> None:
         "UNMASK_MAX_CONCURRENT_REQUESTS=4",
         "UNMASK_REQUEST_TIMEOUT_S=300",
         "UNMASK_PRECISION=fp16",
-        "UNMASK_LANDMARKS=models/shape_predictor_68_face_landmarks.dat",
+        f"UNMASK_LANDMARKS={tmp_path}/models/shape_predictor_68_face_landmarks.dat",
     ]
 
 
