@@ -18,7 +18,8 @@ from starlette.types import Scope
 
 from models import errors as causes
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
-from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
+from serve_app.seed_errors import Refusal, seed_answer
 from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
@@ -42,6 +43,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
     (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NotStored, 404, "It was deleted, has expired, or is not yours: list what there is"),
     (NoSuchArtifact, 404, "The file was erased, or its time is over"),
     (StorageFull, 507, "Tell the operator: the artefact store is full"),
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
@@ -111,7 +113,11 @@ def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
 
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
-    """The body and headers of an error."""
+    """The body and headers of an error; on the routes of older services in their shape, see `seed_errors`."""
+    refusal = Refusal(scope.get("path", ""), error.status, error.code, error.detail, timestamp(), error.extra)
+    if answer := seed_answer(refusal):
+        status, older = answer
+        return JSONResponse(older, status, error.headers)
     body = problem_body(error, scope.get("path", ""), request_id(scope))
     return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
 
