@@ -18,7 +18,8 @@ from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, health, visualize
+from serve_app.routes import analyze, batch, drishtiksha, health, visualize
+from serve_app.routes import catalogue as models
 from serve_app.service import Service
 from serve_app.settings import Settings
 
@@ -50,7 +51,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router):
+    for router in (health.router, models.router, analyze.router, batch.router, visualize.router, drishtiksha.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(UnmaskError, errors.on_cause)
