@@ -1,9 +1,7 @@
 """Who asks what: the caller that the key check found, and what is asked of one file."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 ANALYZE, READ, ADMIN = "analyze", "read", "admin"
@@ -50,22 +48,14 @@ class Ask:
     fresh: bool = False
 
 
-# What else happens, or nothing at all, in the transaction that records an analysis, whose id it is told.
-Also = Callable[[AsyncSession, str], Awaitable[None]]
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an analysis comes from: what its row says beside the verdict.
-
-    `also` is called in the transaction that records it; if it raises, nothing is recorded and its error is passed on.
-    """
+    """Where an analysis comes from: what its row says beside the verdict."""
 
     caller: Caller = field(default_factory=Caller)
     route: str = ""
     batch_id: str | None = None
     job_id: str | None = None
-    also: Also | None = None
 
 
 def caller_of(request: Request) -> Caller:

@@ -17,7 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
 from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -41,11 +43,18 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
+    (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NoSuchArtifact, 404, "The file was erased, or its time is over"),
+    (StorageFull, 507, "Tell the operator: the artefact store is full"),
+    (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )
-PASSING = (causes.Overloaded, DatabaseUnavailable)  # a while later the same request may be answered
+# Causes that may pass: the client is told when to come again.
+PASSING = (causes.Overloaded, DatabaseUnavailable, StorageUnavailable, StorageFull)
 
 
 class ApiError(Exception):

@@ -14,19 +14,31 @@ from models.errors import UnmaskError
 from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
+from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, health, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, visualize
 from serve_app.routes import catalogue as models
 from serve_app.service import Service
 from serve_app.settings import Settings
+from serve_app.signing import secret_of
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
 Send the key as `X-API-Key` or `Authorization: Bearer`. Errors are RFC 9457 problem+json.
 """
+
+ROUTERS = (
+    health.router,
+    models.router,
+    analyze.router,
+    batch.router,
+    visualize.router,
+    drishtiksha.router,
+    files.router,
+)
 
 
 def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_digest: bytes) -> FastAPI:
@@ -47,11 +59,12 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         await database.close()
 
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
+    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, models.router, analyze.router, batch.router, visualize.router, drishtiksha.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(UnmaskError, errors.on_cause)

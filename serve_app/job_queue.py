@@ -5,7 +5,7 @@ that finds this token still in the row, which it locks: a runner that stalled un
 finds another's token, and writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,15 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.progress import Progress
 from models.errors import UnmaskError
-from serve_app.asking import Also, Caller
+from serve_app.asking import Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
 from serve_app.ids import new_id
 from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, tell
-from serve_app.tables import JobFileRow, JobRow
+from serve_app.tables import AnalysisRow, JobFileRow, JobRow
 
 LEASE_S = 30.0  # a database that is away for 20 s costs no job its runner; a killed runner's job waits this long
 MAX_ATTEMPTS = 3  # a job that kills its runners does not go on killing them
+
+# What else is written in the transaction that records an analysis.
+Also = Callable[[AsyncSession, AnalysisRow], Awaitable[None]]
 
 
 class LeaseLost(UnmaskError):
@@ -67,6 +70,7 @@ class JobQueue:
 
     def __init__(self, database: Database, lease_s: float = LEASE_S) -> None:
         self._database = database
+        self.lease_s = lease_s
         self._lease = timedelta(seconds=lease_s)
 
     async def claim(self) -> Claimed | None:
@@ -100,20 +104,28 @@ class JobQueue:
         Where it is the `last` that is done with the file, the file is done.
         """
 
-        async def write(session: AsyncSession, analysis_id: str) -> None:
+        async def write(session: AsyncSession, analysis: AnalysisRow) -> None:
             row = await held(session, lease)
             file = await _file(session, lease, position)
-            file.analysis_id = analysis_id
+            file.analysis_id = analysis.id
             if last:
                 await _end_file(session, row, file, DONE)
 
         return write
 
-    async def file_done(self, lease: Lease, position: int) -> None:
-        """Note that a file whose analysis was recorded is done; raises `LeaseLost`."""
+    async def file_drawn(self, lease: Lease, position: int, name: str) -> None:
+        """Note that a file whose analysis was recorded is drawn, under a name in the artefact store, and so is done.
+
+        Raises:
+            LeaseLost: nothing was noted.
+        """
         async with self._database.transaction() as session:
             row = await held(session, lease)
-            await _end_file(session, row, await _file(session, lease, position), DONE)
+            file = await _file(session, lease, position)
+            asked = select(AnalysisRow).where(AnalysisRow.id == file.analysis_id).with_for_update()
+            if analysis := (await session.scalars(asked)).one_or_none():  # its owner may have deleted it
+                analysis.artifacts = {**analysis.artifacts, "visual": name}
+            await _end_file(session, row, file, DONE)
 
     async def file_failed(self, lease: Lease, position: int, error: Mapping[str, Any]) -> None:
         """Note why there is no analysis of a file; raises `LeaseLost`."""

@@ -235,7 +235,7 @@ def _file_body(row: JobFileRow, verdict: str | None, p_fake: float | None) -> di
         "position": row.position,
         "filename": row.filename,
         "state": row.state,
-        "analysis_id": row.analysis_id if row.state == DONE else None,
+        "analysis_id": row.analysis_id,
         "verdict": verdict,
         "p_fake": p_fake,
         "error": row.error,

@@ -16,7 +16,7 @@ from serve_app.ids import new_id
 from serve_app.job_queue import MAX_ATTEMPTS, Claimed, JobQueue, LeaseLost
 from serve_app.jobs import JobFile, Jobs, NewJob, Options, UnknownJob, UploadGone
 from serve_app.schemas import JobBody
-from serve_app.tables import DeliveryRow, JobRow, UploadRow
+from serve_app.tables import AnalysisRow, DeliveryRow, JobRow, UploadRow
 
 ANN, BOB = Caller(owner="ann"), Caller(owner="bob")
 OPTIONS = Options(Ask("ensemble", heat=True), visualize=True)
@@ -49,7 +49,7 @@ class Scene:
 
     async def finish_file(self, claimed: Claimed, position: int = 0) -> None:
         async with self.database.transaction() as session:
-            await self.queue.recorded(claimed.lease, position, last=True)(session, "ana_1")
+            await self.queue.recorded(claimed.lease, position, last=True)(session, AnalysisRow(id="ana_1"))
 
     async def happened(self, job_id: str, after: int = 0) -> list[str]:
         events, _ = await self.jobs.events("ann", job_id, after)
