@@ -25,6 +25,9 @@ from serve_app.signing import ExpiredToken, WrongToken
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
 
+# Retry-After of every answer that a later try may turn into another, unless the error knows better.
+LATER_S = {409: RETRY_AFTER_S, 429: "60", 503: "30", 504: "10", 507: "30"}
+
 # Cause -> status and advice. Subclasses that are not listed take their parent's row.
 _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.EmptyMedia, 400, "Check that the file was written completely before it was sent"),
@@ -119,7 +122,8 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
         status, older = answer
         return JSONResponse(older, status, error.headers)
     body = problem_body(error, scope.get("path", ""), request_id(scope))
-    return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
+    later = {"Retry-After": LATER_S[error.status]} if error.status in LATER_S else {}
+    return JSONResponse(body, error.status, later | error.headers, media_type="application/problem+json")
 
 
 def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) -> ApiError:

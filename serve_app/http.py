@@ -21,7 +21,8 @@ from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, visualize
+from serve_app.routes import catalogue as models
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
@@ -31,6 +32,16 @@ ABOUT = """Tells whether a video was manipulated, which face, how sure, and when
 
 Send the key as `X-API-Key` or `Authorization: Bearer`. Errors are RFC 9457 problem+json.
 """
+
+ROUTERS = (
+    health.router,
+    models.router,
+    analyze.router,
+    batch.router,
+    visualize.router,
+    drishtiksha.router,
+    files.router,
+)
 
 
 def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_digest: bytes) -> FastAPI:
@@ -57,7 +68,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.history = History(database, settings)
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, files.router, *SEED_ROUTERS):
+    for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(Replayed, on_replayed)

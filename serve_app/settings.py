@@ -250,6 +250,23 @@ class Settings(BaseSettings):
             description="bytes of a request's body, then 413",
         ),
     ] = 200 * 2**20
+    max_batch_files: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,  # each is an open file while it is analysed
+            validation_alias=_names("max_batch_files"),
+            description="files of one batch, then 400",
+        ),
+    ] = 50
+    max_batch_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_batch_bytes"),
+            description="bytes of all files of one batch, then 413; at least those that one file may have",
+        ),
+    ] = 2**30
     max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
         _MEDIA.max_pixels
     )
