@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.addresses import parsed
 from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
@@ -151,6 +152,22 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
+    url_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("url_allow"),
+            description="hosts, networks and s3://bucket/prefix, by commas, that media is fetched from; empty: none",
+        ),
+    ] = ""
+    upload_lifetime_s: Annotated[
+        int,
+        Field(
+            ge=60,
+            le=7 * 24 * 3600,  # S3 signs for no longer
+            validation_alias=_names("upload_lifetime_s"),
+            description="seconds that a place of POST /v1/uploads is kept",
+        ),
+    ] = 3600
     hub_url: Annotated[
         str,
         Field(
@@ -288,6 +305,12 @@ class Settings(BaseSettings):
             description="bytes of address space of the process that decodes",
         ),
     ] = _MEDIA.memory_bytes
+
+    @field_validator("url_allow")
+    @classmethod
+    def _known_kinds(cls, allow: str) -> str:
+        parsed(allow)
+        return allow
 
     @field_validator("api_key")
     @classmethod
