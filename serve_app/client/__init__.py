@@ -1,0 +1,13 @@
+"""Clients of the service: over HTTP for every program, through deployment handles inside a Ray cluster.
+
+`Client` and `AsyncClient` answer with the bodies of `serve_app.schemas`, which is all of ours that they import.
+"""
+
+from serve_app.client import errors
+from serve_app.client.asynchronous import AsyncClient
+from serve_app.client.calls import Drawn, How
+from serve_app.client.errors import ServiceError
+from serve_app.client.steps import Retries
+from serve_app.client.sync import Client
+
+__all__ = ["AsyncClient", "Client", "Drawn", "How", "Retries", "ServiceError", "errors"]
