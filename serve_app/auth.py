@@ -1,18 +1,33 @@
-"""The API key check, as middleware: no route can forget it."""
+"""The API key check, as middleware: no route can forget it. What a key may do is said by each route: `requires`."""
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Annotated, Any
 
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.asking import Caller
-from serve_app.errors import ApiError, problem_response
+from models.errors import UnmaskError
+from serve_app.artifacts import FILES_PATH
+from serve_app.asking import ANALYZE, READ, Caller, caller_of
+from serve_app.errors import ApiError, from_cause, problem_response
 
 # Answered without a key: facts and health for probes, and the documentation.
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
-OPEN_FOLDERS = ("/static-offline-docs/",)
+# And what carries its own proof: addresses that this service signed, for a time.
+OPEN_FOLDERS = ("/static-offline-docs/", FILES_PATH)
+# Routes of older services that asked for no key. Open only with the setting `open_seed_routes`.
+SEED_PATHS = frozenset({"/predict", "/batch_predict", "/detect_deepfake"})
+SEED_FOLDERS = ("/predict/", "/api/")
+ANONYMOUS = Caller("anonymous", "key_anonymous", frozenset({ANALYZE, READ}))
+
+Find = Callable[[str], Awaitable[Caller | None]]
 
 
 def digest(key: str) -> bytes:
@@ -26,29 +41,69 @@ def new_key() -> str:
 
 
 class ApiKeyMiddleware:
-    """Lets a request pass if its `X-API-Key` or `Authorization: Bearer` is the service's key, else answers 401."""
+    """Lets a request pass whose `X-API-Key` or `Authorization: Bearer` is a key, and notes its caller; else 401.
 
-    def __init__(self, app: ASGIApp, key_digest: bytes) -> None:
-        self._app = app
-        self._key_digest = key_digest
+    Args:
+        app: what is protected.
+        key_digest: SHA-256 of the operator's key, which may do everything.
+        find: the caller of any other key, or None.
+        open_seed_routes: whether the routes of older services that had no key need none; see `ANONYMOUS`.
+    """
+
+    def __init__(self, app: ASGIApp, key_digest: bytes, find: Find, *, open_seed_routes: bool = False) -> None:
+        self._app, self._key_digest, self._find = app, key_digest, find
+        self._open_seed_routes = open_seed_routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
-        if scope["type"] != "http" or self._is_open(scope["path"]):
+        if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        sent = sent_key(Headers(scope=scope))
-        if sent and hmac.compare_digest(digest(sent), self._key_digest):
-            state = scope.setdefault("state", {})
-            state["caller"] = Caller(request_id=state.get("request_id", ""))
+        state = scope.setdefault("state", {})
+        try:
+            caller = await self._caller(Headers(scope=scope), scope["path"])
+        except ApiError as refusal:
+            await problem_response(refusal, scope)(scope, receive, send)
+        except UnmaskError as error:
+            await problem_response(from_cause(error), scope)(scope, receive, send)
+        else:
+            state["caller"] = replace(caller, request_id=state.get("request_id", ""))
             await self._app(scope, receive, send)
-            return
-        response = problem_response(_refusal(bool(sent)), scope)
-        await response(scope, receive, send)
 
-    @staticmethod
-    def _is_open(path: str) -> bool:
-        return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+    async def _caller(self, headers: Headers, path: str) -> Caller:
+        sent = sent_key(headers)
+        if not sent and self._open_seed_routes and is_seed_route(path):
+            return ANONYMOUS
+        if sent and hmac.compare_digest(digest(sent), self._key_digest):
+            return Caller()
+        caller = await self._find(sent) if sent else None
+        if caller is None:
+            raise _refusal(bool(sent))
+        return caller
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is answered without a key."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+def is_seed_route(path: str) -> bool:
+    """Whether a path is of an older service that asked for no key."""
+    return path.rstrip("/") in SEED_PATHS or path.startswith(SEED_FOLDERS)
+
+
+def requires(scope: str) -> Any:
+    """A dependency of routes: the caller's key must have this scope, else 403. The documentation learns of the key."""
+
+    async def check(
+        request: Request,
+        _key: Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
+        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
+    ) -> None:
+        if scope not in caller_of(request).scopes:
+            raise _missing(scope)
+
+    return Depends(check)
 
 
 def sent_key(headers: Headers) -> str:
@@ -70,4 +125,14 @@ def _refusal(sent: bool) -> ApiError:
             else ["Send the key in the header X-API-Key, or as Authorization: Bearer"]
         ),
         headers={"WWW-Authenticate": 'Bearer realm="unmask"'},
+    )
+
+
+def _missing(scope: str) -> ApiError:
+    return ApiError(
+        403,
+        "missing_scope",
+        f"The key may not do this: it lacks the scope {scope!r}.",
+        suggestions=[f"Use a key with the scope {scope!r}; the operator makes one with `unmask keys create`"],
+        headers={"WWW-Authenticate": f'Bearer realm="unmask", error="insufficient_scope", scope="{scope}"'},
     )

@@ -17,6 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -37,8 +40,18 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
+    (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NoSuchArtifact, 404, "The file was erased, or its time is over"),
+    (StorageFull, 507, "Tell the operator: the artefact store is full"),
+    (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )
+# Causes that may pass: the client is told when to come again.
+PASSING = (causes.Overloaded, DatabaseUnavailable, StorageUnavailable, StorageFull)
 
 
 class ApiError(Exception):
@@ -68,9 +81,9 @@ class ApiError(Exception):
         self.suggestions, self.headers, self.extra = list(suggestions), dict(headers or {}), dict(extra or {})
 
 
-def timestamp() -> str:
-    """Now, RFC 3339 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def timestamp(moment: datetime | None = None) -> str:
+    """A moment, or now: RFC 3339 in UTC."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def request_id(scope: Scope) -> str:
@@ -78,23 +91,28 @@ def request_id(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
-def problem_response(error: ApiError, scope: Scope) -> Response:
-    """The body and headers of an error."""
+def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
+    """The body of an error that arose on a path, under a request's id."""
     title = _title(error)
-    body = {
+    return {
         "type": f"urn:unmask:error:{error.code}",
         "title": title,
         "status": error.status,
         "detail": error.detail,
-        "instance": scope.get("path", ""),
+        "instance": path,
         "code": error.code,
-        "request_id": request_id(scope),
+        "request_id": request,
         "error": title,
         "message": error.detail,
         "suggestions": error.suggestions,
         "timestamp": timestamp(),
         **error.extra,
     }
+
+
+def problem_response(error: ApiError, scope: Scope) -> Response:
+    """The body and headers of an error."""
+    body = problem_body(error, scope.get("path", ""), request_id(scope))
     return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
 
 
@@ -108,7 +126,7 @@ def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) 
                 error.code,
                 str(error),
                 suggestions=[advice, *(["See GET / for the models"] if unknown else [])],
-                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, causes.Overloaded) else {},
+                headers={"Retry-After": RETRY_AFTER_S} if isinstance(error, PASSING) else {},
                 extra={"available_models": list(available_models)} if unknown else {},
             )
     LOGGER.error("no answer is mapped for %s: %s", type(error).__name__, error)
@@ -119,6 +137,12 @@ async def on_api_error(request: Request, error: Exception) -> Response:
     """Handler of `ApiError`."""
     assert isinstance(error, ApiError)
     return problem_response(error, request.scope)
+
+
+async def on_cause(request: Request, error: Exception) -> Response:
+    """Handler of `UnmaskError` that a route let pass."""
+    assert isinstance(error, causes.UnmaskError)
+    return problem_response(from_cause(error), request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

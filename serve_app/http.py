@@ -10,15 +10,19 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from models.detectors.catalogue import Catalogue
+from models.errors import UnmaskError
 from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
+from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, health, visualize
+from serve_app.routes import analyze, files, health, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
+from serve_app.signing import secret_of
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -36,6 +40,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         key_digest: SHA-256 of the API key.
     """
     database = Database(settings.database_url)
+    keys = Keys(database)
 
     @asynccontextmanager
     async def running(_app: FastAPI) -> AsyncIterator[None]:
@@ -43,17 +48,21 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         await database.close()
 
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
-    app.state.database = database
+    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
+    app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.analyst = Analyst(service)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router):
+    for router in (health.router, analyze.router, visualize.router, files.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
     app.add_exception_handler(Exception, errors.on_unexpected)
     # The last added is the outermost: the id first, so that a refused key has one too.
-    app.add_middleware(ApiKeyMiddleware, key_digest=key_digest)
+    app.add_middleware(
+        ApiKeyMiddleware, key_digest=key_digest, find=keys.find, open_seed_routes=settings.open_seed_routes
+    )
     app.add_middleware(RequestIdMiddleware)
     return app

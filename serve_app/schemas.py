@@ -313,6 +313,75 @@ class DetailedBody(AnalyzeBody):
     system_info: SystemInfo
 
 
+class FramePrediction(Body):
+    """One point of the timeline of the subject that decided: an analysed frame, or a window of frames or of sound.
+
+    `frame` counts them from 1. `prediction` is by the bounds of the verdict, `confidence` is `max(p_fake, 1 - p_fake)`.
+    `region` and `face` are as in the timeline.
+    """
+
+    frame: int
+    t_s: float
+    region: Region
+    face: int | None
+    p_fake: float
+    confidence: float
+    prediction: Label
+
+
+class TemporalAnalysis(Body):
+    """How the frames' scores run. Null where no detector that decided scores frames, or there is only one.
+
+    `consistency_score` is `1 - min(2 * variance, 1)` of p_fake; `pattern_detection` and `anomaly_frames` are those of
+    `temporal`, with the numbers of the frames; `confidence_trend` is how the confidence in the prediction runs, then
+    whether its mean is `high` (from 0.8), `medium` (from 0.6) or `low`.
+    """
+
+    consistency_score: float | None
+    pattern_detection: str | None
+    anomaly_frames: list[int]
+    confidence_trend: str | None
+
+
+class FramesSummary(Body):
+    """How many frames were found to be what; `avg_confidence` as in `AnalysisDetails`."""
+
+    total_frames: int
+    fake_frames: int
+    real_frames: int
+    undetermined_frames: int
+    avg_confidence: float | None
+
+
+class FramesBody(AnalyzeBody):
+    """`POST /analyze/frames`."""
+
+    frame_predictions: list[FramePrediction]
+    temporal_analysis: TemporalAnalysis
+    summary: FramesSummary
+
+
+class BatchResult(Body):
+    """One file of a batch. `status` is what the file alone would have been answered with; 200 has an `analysis`."""
+
+    index: int
+    filename: str
+    status: int
+    id: str | None
+    analysis: AnalyzeBody | None
+    problem: "ProblemBody | None"
+
+
+class BatchBody(Body):
+    """`POST /analyze/batch`: what came of each file, in the order sent."""
+
+    id: str
+    total: int
+    successful: int
+    failed: int
+    results: list[BatchResult]
+
+
 class ModelBody(Body):
     """One detector of the catalogue."""
 
@@ -326,6 +395,54 @@ class ModelBody(Body):
     calibration: dict[str, float]
     weight: float
     measured: list[str]
+
+
+class ModelDetail(ModelBody):
+    """`GET /v1/models/{id}`: one detector, what it is worth, and whether it answers here.
+
+    `takes` is what of the media it looks at. What is not `fused` is reported without deciding, unless it is asked for
+    by name; what is `by_name_only` has no part in `ensemble`. `reported` is what its authors measured, `measured` what
+    this project did. `cost_s` is what one clip takes, in seconds of one CPU core. Where `installed` is false, `why`
+    has the command that installs it.
+    """
+
+    takes: Region
+    fused: bool
+    by_name_only: bool
+    calibrated: bool
+    usage: str
+    reported: list[str]
+    cost_s: float
+    installed: bool
+    ready: bool
+    replicas: int
+    why: str
+
+
+class ModelsBody(Body):
+    """`GET /v1/models`: every detector that is served, and the ways to ask for several."""
+
+    default_model: str
+    selections: list[str]
+    verdict: "VerdictBounds"
+    models: list[ModelDetail]
+
+
+class CallerLimits(Body):
+    """What the key that asked may do; null is without limit."""
+
+    scopes: list[str]
+    requests_per_minute: int | None
+    media_seconds_per_hour: int | None
+
+
+class LimitsBody(Body):
+    """`GET /v1/limits`: of requests, of media, of the key that asked; and what is accepted."""
+
+    requests: dict[str, int | float]
+    media: dict[str, int | float]
+    key: CallerLimits
+    accepted: str
 
 
 class VerdictBounds(Body):
@@ -383,3 +500,49 @@ class ProblemBody(BaseModel):
     message: str
     suggestions: list[str]
     timestamp: str
+
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobFileBody(Body):
+    """One file of a job; `analysis_id` is for `/v1/analyses/{id}`, `error` says why there is none."""
+
+    position: int
+    filename: str
+    state: JobState
+    analysis_id: str | None
+    verdict: Label | None
+    p_fake: float | None
+    error: ProblemBody | None
+
+
+class JobLinks(Body):
+    """Where a job is read and followed."""
+
+    self: str
+    events: str
+
+
+class JobBody(Body):
+    """`/v1/jobs/{id}`: how far it is, and what came of each file. `fraction` is of the whole job, 0 to 1."""
+
+    id: str
+    state: JobState
+    stage: str
+    fraction: float
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    model: str
+    files: list[JobFileBody]
+    webhook: bool
+    error: ProblemBody | None
+    links: JobLinks
+
+
+class JobPage(Body):
+    """`GET /v1/jobs`: newest first. `next_cursor` asks for the ones before; null at the end."""
+
+    items: list[JobBody]
+    next_cursor: str | None

@@ -1,37 +1,34 @@
-"""`POST /analyze` and `/analyze/detailed`: one video, picture or recording in, one verdict out."""
+"""`POST /analyze`, `/detailed`, `/frames`, `/image`, `/audio`: one file in, one verdict out."""
 
 import asyncio
-import statistics
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, Query, Request
 
 from models.detectors.catalogue import CASCADE, ENSEMBLE, Catalogue
 from models.errors import UnmaskError
 from models.media.limits import ACCEPTED_MEDIA
 from serve_app.analyst import Analysis
-from serve_app.asking import Ask, origin_of, wants_fresh
+from serve_app.asking import ANALYZE, Ask, origin_of, wants_fresh
+from serve_app.auth import requires
 from serve_app.errors import ApiError, from_cause, request_id, timestamp
-from serve_app.schemas import (
-    AnalysisDetails,
-    AnalyzeBody,
-    DetailedBody,
-    ModelInfo,
-    ProblemBody,
-    SystemInfo,
-    TimelineBody,
-    VerdictBody,
+from serve_app.figures import (
+    analysis_details,
+    frame_predictions,
+    frames_summary,
+    model_info,
+    system_info,
+    temporal_analysis,
 )
+from serve_app.kinds import ANY, PICTURE, RECORDING, Wanted
+from serve_app.schemas import AnalyzeBody, DetailedBody, FramesBody, ProblemBody
 from serve_app.settings import Settings
 from serve_app.uploads import Upload, receive
 
-# The middleware checks the key; these two only tell the documentation how it is sent.
-KEYS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
+KEYS = [requires(ANALYZE)]
 router = APIRouter(prefix="/analyze", tags=["analyze"], dependencies=KEYS)
 
-ROLLING_FRAMES = 10  # the older service's rolling window
 NAMES = "a model's id, several with commas between, `ensemble` or `cascade`; by default the service's default model"
 ModelName = Annotated[str, Query(description=NAMES)]
 Explain = Annotated[bool, Query(description="add saliency maps of what decided; takes as long again or longer")]
@@ -41,6 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, what in (
         (400, "the form or the file is empty or malformed"),
         (401, "the key is missing or wrong"),
+        (403, "the key may not do this"),
         (404, "no such model"),
         (408, "the body took too long"),
         (413, "the body is over the limit"),
@@ -52,43 +50,69 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def form(flag: str) -> dict[str, Any]:
-    """What the documentation says of the form, in which one flag may stand."""
-    media = f"a video, a picture or a recording. {ACCEPTED_MEDIA}"
+def form(flag: str, wanted: Wanted = ANY) -> dict[str, Any]:
+    """What the documentation says of the body: a form, in which one flag may stand, or the media itself."""
+    file = {"type": "string", "format": "binary", "description": f"{MEDIA[wanted.kind]}. {ACCEPTED_MEDIA}"}
     fields = {
-        "video": {"type": "string", "format": "binary", "description": media},
+        **dict.fromkeys(wanted.fields, file),
         "model": {"type": "string", "description": "as the query parameter"},
         flag: {"type": "boolean", "description": "as the query parameter"},
     }
-    schema = {"type": "object", "required": ["video"], "properties": fields}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    one_of = [{"required": [name]} for name in wanted.fields]
+    schema = {"type": "object", "properties": fields, "oneOf": one_of}
+    kinds = [f"{kind}/*" for kind in ("video", "image", "audio") if wanted.kind in {None, kind}]
+    raw = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (*kinds, "application/octet-stream")}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}, **raw}}}
 
 
+MEDIA = {None: "a video, a picture or a recording", "image": "a picture", "audio": "a recording", "video": "a video"}
 FORM = form("explain")
 
 
 @router.post("", openapi_extra=FORM, responses=PROBLEMS)
 async def analyze(request: Request, model: ModelName = "", explain: Explain = False) -> AnalyzeBody:
     """Verdict with confidence, detectors, faces and timeline."""
-    return AnalyzeBody.model_validate(await _answer(request, model, explain=explain))
+    return await _answer(request, model, explain=explain)
 
 
 @router.post("/detailed", openapi_extra=FORM, responses=PROBLEMS)
 async def detailed(request: Request, model: ModelName = "", explain: Explain = False) -> DetailedBody:
     """The same, with figures over the frames and facts about the models and devices."""
     answer = await _answer(request, model, explain=explain)
-    verdict: VerdictBody = answer["from"]
-    return DetailedBody.model_validate(
-        {
-            **answer,
-            "analysis_details": analysis_details(verdict),
-            "model_info": model_info(verdict, request.app.state.catalogue),
-            "system_info": system_info(verdict),
-        }
+    return DetailedBody(
+        **dict(answer),
+        analysis_details=analysis_details(answer),
+        model_info=model_info(answer, request.app.state.catalogue),
+        system_info=system_info(answer),
     )
 
 
-async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, Any]:
+@router.post("/frames", openapi_extra=FORM, responses=PROBLEMS)
+async def frames(request: Request, model: ModelName = "", explain: Explain = False) -> FramesBody:
+    """The same, with a prediction per frame of who decided, and how these run over time."""
+    answer = await _answer(request, model, explain=explain)
+    predictions = frame_predictions(answer, request.app.state.catalogue)
+    return FramesBody(
+        **dict(answer),
+        frame_predictions=predictions,
+        temporal_analysis=temporal_analysis(answer, predictions),
+        summary=frames_summary(answer, predictions),
+    )
+
+
+@router.post("/image", openapi_extra=form("explain", PICTURE), responses=PROBLEMS)
+async def image(request: Request, model: ModelName = "", explain: Explain = False) -> AnalyzeBody:
+    """The verdict on a picture; any other file is refused."""
+    return await _answer(request, model, explain=explain, wanted=PICTURE)
+
+
+@router.post("/audio", openapi_extra=form("explain", RECORDING), responses=PROBLEMS)
+async def audio(request: Request, model: ModelName = "", explain: Explain = False) -> AnalyzeBody:
+    """The verdict on a recording; any other file is refused."""
+    return await _answer(request, model, explain=explain, wanted=RECORDING)
+
+
+async def _answer(request: Request, model: str, *, explain: bool, wanted: Wanted = ANY) -> AnalyzeBody:
     started = time.monotonic()
     settings: Settings = request.app.state.settings
     catalogue: Catalogue = request.app.state.catalogue
@@ -96,12 +120,14 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
         known(catalogue, model)  # before the body is read: a misspelt name should not cost an upload
     try:
         async with request.app.state.admission.turn():
-            upload = await receive(request, settings.max_upload_bytes, settings.upload_timeout_s)
+            limits = settings.max_upload_bytes, settings.upload_timeout_s
+            upload = await receive(request, *limits, fields=wanted.fields)
             with upload.file:
                 named = upload.fields.get("model") or upload.fields.get("model_name")
                 model = model or named or settings.default_model
                 known(catalogue, model)
                 explain = explain or asked(upload, "explain")
+                wanted.check_upload(upload)
                 async with asyncio.timeout(settings.request_timeout_s):
                     ask = Ask(model, explain=explain, fresh=wants_fresh(request))
                     analysis: Analysis = await request.app.state.analyst.analyze(upload, ask, origin_of(request))
@@ -109,67 +135,24 @@ async def _answer(request: Request, model: str, *, explain: bool) -> dict[str, A
         raise too_slow(settings.request_timeout_s) from None
     except UnmaskError as error:
         raise from_cause(error, catalogue.ids) from error
-    total_s = time.monotonic() - started
+    wanted.check(analysis.verdict.media.kind)
+    return body_of(request, upload, analysis, time.monotonic() - started)
+
+
+def body_of(request: Request, upload: Upload, analysis: Analysis, total_s: float) -> AnalyzeBody:
+    """What is answered for one analysis that took so many seconds from the first byte."""
     verdict = analysis.verdict
     timings = verdict.timings.model_copy(update={"receive_s": upload.receive_s, "total_s": total_s})
-    return {
-        **verdict.model_copy(update={"timings": timings}).model_dump(),
-        "id": analysis.id,
-        "reused_from": analysis.reused_from,
-        "prediction": verdict.verdict,
-        "processing_time": total_s,
-        "timestamp": timestamp(),
-        "request_id": request_id(request.scope),
-        "from": verdict,
-    }
-
-
-def analysis_details(verdict: VerdictBody) -> AnalysisDetails:
-    """See `AnalysisDetails`."""
-    scores = [point.p_fake for point in verdict.timeline if _has_decided(point, verdict)]
-    if not scores:
-        return AnalysisDetails(
-            frame_count=verdict.media.frames_analysed,
-            avg_confidence=None,
-            confidence_std=None,
-            temporal_consistency=None,
-            rolling_average=None,
-        )
-    confidences = scores if verdict.verdict == "FAKE" else [1 - score for score in scores]
-    return AnalysisDetails(
-        frame_count=verdict.media.frames_analysed,
-        avg_confidence=statistics.fmean(confidences),
-        confidence_std=statistics.pstdev(confidences),
-        temporal_consistency=1 - min(2 * statistics.pvariance(scores), 1.0),
-        rolling_average=statistics.fmean(confidences[-ROLLING_FRAMES:]),
-    )
-
-
-def _has_decided(point: TimelineBody, verdict: VerdictBody) -> bool:
-    """Whether a point is of the face that decided; if none did, of the frames or the sound that are as fake as all."""
-    if decided := [face.track for face in verdict.faces if face.decided]:
-        return point.face in decided
-    regions = [finding.region for finding in verdict.findings if finding.decides and finding.p_fake == verdict.p_fake]
-    return point.region in regions
-
-
-def model_info(verdict: VerdictBody, catalogue: Catalogue) -> ModelInfo:
-    """See `ModelInfo`."""
-    rows = {row.id: row for row in catalogue.rows}
-    used = [report for report in verdict.detectors if report.status == "ok"] or list(verdict.detectors)
-    return ModelInfo(
-        version=", ".join(report.revision for report in used),
-        architecture=", ".join(rows[report.id].architecture for report in used if report.id in rows),
-        device=", ".join(sorted({report.device for report in used if report.device})),
-    )
-
-
-def system_info(verdict: VerdictBody) -> SystemInfo:
-    """See `SystemInfo`."""
-    used = {report.device: report.gpu_memory_bytes for report in verdict.detectors if report.device}
-    return SystemInfo(
-        gpu_memory_used=f"{sum(used.values()) / 1e9:.1f}GB",
-        processing_device=", ".join(sorted(used)) or "none",
+    return AnalyzeBody.model_validate(
+        {
+            **verdict.model_copy(update={"timings": timings}).model_dump(),
+            "id": analysis.id,
+            "reused_from": analysis.reused_from,
+            "prediction": verdict.verdict,
+            "processing_time": total_s,
+            "timestamp": timestamp(),
+            "request_id": request_id(request.scope),
+        }
     )
 
 

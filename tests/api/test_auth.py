@@ -1,13 +1,19 @@
 import hmac
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from models.detectors.catalogue import read_catalogue
 from models.errors import UnmaskError
-from serve_app.auth import digest, new_key
+from serve_app.asking import READ
+from serve_app.auth import ANONYMOUS, digest, new_key
+from serve_app.http import create_http
+from serve_app.keys import Keys
 from serve_app.settings import Settings, read_settings
 from tests.api.conftest import KEY, FakeService, assert_problem
+from tests.keys import headers, make_key, with_database
 
 CLIP = {"video": ("clip.mp4", b"bytes of a clip", "video/mp4")}
 
@@ -87,3 +93,65 @@ def test_the_key_does_not_show_in_the_settings() -> None:
 def test_only_a_digest_is_kept(anonymous: TestClient) -> None:
     assert digest(KEY) != KEY.encode()
     assert KEY not in repr(anonymous.app.user_middleware)  # type: ignore[attr-defined]
+
+
+def test_a_key_of_the_database_is_let_in_as_its_owner(anonymous: TestClient, settings: Settings) -> None:
+    made = make_key(settings.database_url)
+    assert anonymous.post("/analyze", files=CLIP, headers=headers(made)).status_code == 200
+
+
+def test_a_revoked_key_is_refused_by_the_next_request(anonymous: TestClient, settings: Settings) -> None:
+    made = make_key(settings.database_url)
+    with_database(settings.database_url, lambda database: Keys(database).revoke(made.row.id))
+    assert_problem(anonymous.post("/analyze", files=CLIP, headers=headers(made)), 401, "wrong_key")
+
+
+def test_a_key_without_the_scope_is_403_and_nothing_is_read(
+    anonymous: TestClient, settings: Settings, service: FakeService
+) -> None:
+    made = make_key(settings.database_url, scopes=[READ])
+    response = anonymous.post("/analyze", files=CLIP, headers=headers(made))
+    assert "'analyze'" in assert_problem(response, 403, "missing_scope")["detail"]
+    assert 'scope="analyze"' in response.headers["www-authenticate"]
+    assert service.received == []
+
+
+def test_a_database_that_is_away_is_503_for_its_keys_and_none_for_the_operators(
+    anonymous: TestClient, settings: Settings
+) -> None:
+    made = make_key(settings.database_url)
+    path = Path(settings.database_url.removeprefix("sqlite:///"))
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    away = anonymous.get("/no/such/route", headers=headers(made))
+    assert_problem(away, 503, "database_unavailable")
+    assert int(away.headers["retry-after"]) > 0
+    assert_problem(anonymous.get("/no/such/route", headers={"X-API-Key": KEY}), 404, "not_found")
+
+
+SEED_PATHS = [
+    "/predict",
+    "/predict/batch",
+    "/batch_predict",
+    "/api/detect/video/",
+    "/api/v1/detect/",
+    "/detect_deepfake",
+]
+
+
+@pytest.mark.parametrize("path", SEED_PATHS)
+def test_routes_of_older_services_need_a_key_unless_the_operator_opens_them(anonymous: TestClient, path: str) -> None:
+    assert_problem(anonymous.get(path), 401, "missing_key")
+
+
+@pytest.mark.parametrize("path", SEED_PATHS)
+def test_opened_routes_of_older_services_pass_strangers(service: FakeService, settings: Settings, path: str) -> None:
+    opened = settings.model_copy(update={"open_seed_routes": True})
+    with TestClient(create_http(service, opened, read_catalogue(), digest(KEY))) as client:
+        assert client.get(path).status_code != 401
+        assert client.get(path, headers={"X-API-Key": "wrong"}).status_code == 401
+        assert client.post("/analyze").status_code == 401
+
+
+def test_strangers_may_analyse_and_see_only_what_strangers_made() -> None:
+    assert (ANONYMOUS.owner, ANONYMOUS.scopes) == ("anonymous", frozenset({"analyze", "read"}))
