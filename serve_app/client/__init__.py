@@ -4,10 +4,23 @@
 """
 
 from serve_app.client import errors
-from serve_app.client.asynchronous import AsyncClient
-from serve_app.client.calls import Drawn, How
+from serve_app.client.asynchronous import AsyncClient, AsyncJob
+from serve_app.client.calls import Drawn, How, JobHow
 from serve_app.client.errors import ServiceError
+from serve_app.client.following import JobProgress
 from serve_app.client.steps import Retries
-from serve_app.client.sync import Client
+from serve_app.client.sync import Client, Job
 
-__all__ = ["AsyncClient", "Client", "Drawn", "How", "Retries", "ServiceError", "errors"]
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "Client",
+    "Drawn",
+    "How",
+    "Job",
+    "JobHow",
+    "JobProgress",
+    "Retries",
+    "ServiceError",
+    "errors",
+]

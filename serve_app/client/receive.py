@@ -107,14 +107,19 @@ class Events:
         self._hear = hear
         self.last_id = ""
         self._rest = b""
-        self._name, self._data = "", [""]
-        self._data.clear()
+        self._id, self._name = "", ""
+        self._data: list[str] = []
 
     def begin(self, response: httpx.Response) -> bool:
         """Take a new stream."""
         self._rest = b""
-        self._name = ""
+        self._id, self._name = self.last_id, ""
         self._data.clear()
+        return self.accepts(response)
+
+    @staticmethod
+    def accepts(response: httpx.Response) -> bool:
+        """Whether an answer is a stream of events."""
         return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
     def write(self, piece: bytes) -> bool:
@@ -132,11 +137,12 @@ class Events:
         elif name == "data":
             self._data.append(value)
         elif name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         return False
 
     def _dispatch(self) -> bool:
         name, data = self._name or "message", "\n".join(self._data)
+        self.last_id = self._id  # only now: an event that broke off is to be sent again
         self._name = ""
         self._data.clear()
         if not data:
