@@ -265,9 +265,11 @@ class AnalyzeBody(VerdictBody):
     """`POST /analyze`: the verdict, and the flat fields that clients of the Drishtiksha service read.
 
     `id` is the analysis's, for `/v1/analyses/{id}`; `reused_from` the earlier one of the same file that was repeated.
+    If it could not be `recorded`, because the database went away meanwhile, `id` is empty.
     """
 
     id: str
+    recorded: bool
     reused_from: str | None
     prediction: Label
     processing_time: float

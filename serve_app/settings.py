@@ -56,6 +56,14 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    idempotency_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("idempotency_hours"),
+            description="hours that the answer to an Idempotency-Key is kept",
+        ),
+    ] = 24.0
     default_model: Annotated[
         str,
         Field(
@@ -92,6 +100,21 @@ class Settings(BaseSettings):
             description="where annotated media, reports and jobs' media are kept: a folder, or s3://bucket/prefix",
         ),
     ] = str(DATA_FOLDER / "artifacts")
+    reuse_results: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("reuse_results"),
+            description="whether a file that was analysed before with the same models gets the same answer again",
+        ),
+    ] = True
+    history_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("history_days"),
+            description="days that analyses are kept; 0 keeps them until they are deleted",
+        ),
+    ] = 365.0
     s3_endpoint: Annotated[
         str,
         Field(
@@ -244,6 +267,23 @@ class Settings(BaseSettings):
             description="bytes of a request's body, then 413",
         ),
     ] = 200 * 2**20
+    max_batch_files: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,  # each is an open file while it is analysed
+            validation_alias=_names("max_batch_files"),
+            description="files of one batch, then 400",
+        ),
+    ] = 50
+    max_batch_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_batch_bytes"),
+            description="bytes of all files of one batch, then 413; at least those that one file may have",
+        ),
+    ] = 2**30
     max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
         _MEDIA.max_pixels
     )

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from serve_app.errors import ApiError
 from serve_app.forms import OVERHEAD_BYTES, Form
+from serve_app.idempotency import claim
 
 FILE_FIELDS = ("video", "media", "file")
 MAX_NAME_CHARACTERS = 255
@@ -180,7 +181,9 @@ async def receive(
         The upload, its file at position 0; the caller closes it.
 
     Raises:
-        ApiError: 400 (malformed, no file, too many fields), 408, 413, 415, 503 or 507, each naming its cause.
+        ApiError: 400 (malformed, no file, too many fields), 408, 413, 415, 503 or 507, each naming its cause; 409 or
+            422 for its idempotency key.
+        Replayed: its idempotency key was answered before.
     """
     received = await receive_all(request, Intake(max_bytes, timeout_s, fields))
     return received.files[0]
@@ -199,6 +202,7 @@ async def receive_all(request: Request, intake: Intake) -> Uploads:
                 await _feed(body, request.stream(), intake.body_bytes)
             received = basket.finish(body.fields, time.monotonic() - started)
             body.check()
+        await claim(request, [(file.filename, file.size_bytes, file.sha256) for file in received.files], body.fields)
     except BaseException:
         basket.close()
         raise
