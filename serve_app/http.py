@@ -18,11 +18,15 @@ from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.history import History
+from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.job_intake import JobIntake
 from serve_app.jobs import Jobs
 from serve_app.keys import Keys
+from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, jobs, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, jobs, uploads, visualize
+from serve_app.routes import catalogue as models
+from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
@@ -31,6 +35,19 @@ ABOUT = """Tells whether a video was manipulated, which face, how sure, and when
 
 Send the key as `X-API-Key` or `Authorization: Bearer`. Errors are RFC 9457 problem+json.
 """
+
+ROUTERS = (
+    health.router,
+    models.router,
+    analyze.router,
+    batch.router,
+    visualize.router,
+    drishtiksha.router,
+    jobs.router,
+    files.router,
+    uploads.router,
+    uploads.signed,
+)
 
 
 def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_digest: bytes) -> FastAPI:
@@ -57,16 +74,24 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.history = History(database, settings)
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.jobs = Jobs(database)
-    app.state.job_intake = JobIntake(app.state.jobs, app.state.artifacts, settings, catalogue)
+    app.state.job_intake = JobIntake(
+        app.state.jobs,
+        app.state.artifacts,
+        Remote(settings.url_allow, settings.s3_options(), settings.artifacts_url),
+        settings,
+        catalogue,
+    )
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, jobs.router, files.router):
+    for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(Replayed, on_replayed)
     app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
     app.add_exception_handler(Exception, errors.on_unexpected)
     # The last added is the outermost: the id first, so that a refused key has one too.
+    app.add_middleware(IdempotencyMiddleware, rows=Idempotency(database, settings.idempotency_hours * 3600))
     app.add_middleware(
         ApiKeyMiddleware, key_digest=key_digest, find=keys.find, open_seed_routes=settings.open_seed_routes
     )

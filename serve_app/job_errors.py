@@ -2,7 +2,6 @@
 
 UnmaskError
 +-- UnknownJob   there is no such job, or it is somebody else's
-+-- UploadGone   there is no such upload, or a job has taken it
 +-- LeaseLost    a runner's job is not its own any more
 """
 
@@ -13,12 +12,6 @@ class UnknownJob(UnmaskError):
     """There is no such job, or it is somebody else's."""
 
     code = "unknown_job"
-
-
-class UploadGone(UnmaskError):
-    """There is no such upload: it expired, a job has taken it, or it is somebody else's."""
-
-    code = "unknown_upload"
 
 
 class LeaseLost(UnmaskError):

@@ -12,17 +12,20 @@ from starlette.requests import Request
 
 from models.detectors.catalogue import Catalogue, describe
 from models.errors import UnmaskError
+from serve_app.addresses import parsed
 from serve_app.artifacts import Artifacts
 from serve_app.asking import Ask, Caller, wants_fresh
 from serve_app.errors import ApiError, problem_body
 from serve_app.ids import new_id
 from serve_app.jobs import JobFile, Jobs, NewJob, Options, base_name_of
+from serve_app.remote import Remote
 from serve_app.routes.analyze import NO, YES, known
 from serve_app.settings import Settings
 from serve_app.uploads import FILE_FIELDS, Intake, Upload, receive_all, too_large
+from serve_app.uploads_direct import arrived
+from serve_app.webhooks import check_target
 
 FIELDS = (*FILE_FIELDS, "files", "videos")
-MAX_FILES, MAX_JOB_BYTES = 50, 2**30
 MAX_JSON_BYTES = 256 * 1024
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]+={0,2}")
 SECRET_BYTES = range(24, 65)  # of Standard Webhooks
@@ -61,12 +64,14 @@ class JobIntake:
     Attributes:
         jobs: keeps them.
         artifacts: keeps their media.
+        remote: tells which addresses media may be fetched from.
         settings: limits.
         catalogue: the models that can be asked.
     """
 
     jobs: Jobs
     artifacts: Artifacts
+    remote: Remote
     settings: Settings
     catalogue: Catalogue
 
@@ -86,8 +91,8 @@ class JobIntake:
             self.settings.max_upload_bytes,
             self.settings.upload_timeout_s,
             FIELDS,
-            max_files=MAX_FILES,
-            max_body_bytes=MAX_JOB_BYTES,
+            max_files=self.settings.max_batch_files,
+            max_body_bytes=self.settings.max_batch_bytes,
         )
         with await receive_all(request, intake) as received:
             ask = joined(query, form_of(received.fields))
@@ -129,12 +134,19 @@ class JobIntake:
             raise _invalid(
                 "There is no media.", "Name it in `url`, `urls`, `upload` or `uploads`, or send it as a form"
             )
-        if len(urls + uploads) > MAX_FILES:
-            raise ApiError(400, "too_many_files", f"A job takes {MAX_FILES} files at most.")
+        if len(urls + uploads) > self.settings.max_batch_files:
+            raise ApiError(400, "too_many_files", f"A job takes {self.settings.max_batch_files} files at most.")
         if len(set(uploads)) < len(uploads):
             raise _invalid("An upload is named twice.", "Name each once")
-        files = [JobFile(base_name_of(url), allowed(url)) for url in urls]
-        return files + [await self.jobs.uploaded(caller, upload) for upload in uploads], uploads
+        for url in urls:
+            self.remote.check(url)
+        files = [JobFile(base_name_of(url), url) for url in urls]
+        return files + [await self._uploaded(caller, upload) for upload in uploads], uploads
+
+    async def _uploaded(self, caller: Caller, upload: str) -> JobFile:
+        """What was put into a place; raises `NoSuchUpload`, `UploadMissing` or `UploadTooLarge`."""
+        file = await self.jobs.uploaded(caller, upload)
+        return replace(file, size_bytes=await arrived(self.artifacts, file.source, self.settings.max_upload_bytes))
 
     def _new(
         self, request: Request, caller: Caller, ask: JobAsk, files: Sequence[JobFile], uploads: Sequence[str]
@@ -149,12 +161,19 @@ class JobIntake:
             caller.requests_per_minute,
             caller.media_seconds_per_hour,
         )
-        return NewJob(new_id("job"), options, files, checked(ask.webhook), uploads)
+        return NewJob(new_id("job"), options, files, self._webhook(ask.webhook), uploads)
 
-
-def allowed(url: str) -> str:
-    """An address that media may be fetched from; raises `ApiError`."""
-    raise ApiError(403, "address_not_allowed", f"Media may not be fetched from {url[:100]!r}.")
+    def _webhook(self, webhook: WebhookAsk | None) -> dict[str, str] | None:
+        """A webhook that can be signed and sent; raises `ApiError` or `AddressNotAllowed`."""
+        if webhook is None:
+            return None
+        if not SECRET.fullmatch(webhook.secret) or secret_bytes(webhook.secret) not in SECRET_BYTES:
+            raise _invalid(
+                "The webhook's secret is not one of Standard Webhooks.",
+                "Send whsec_ followed by the base64 of 24 to 64 random bytes",
+            )
+        check_target(webhook.url, parsed(self.settings.webhook_allow))
+        return webhook.model_dump()
 
 
 async def json_of(request: Request) -> JobAsk:
@@ -190,18 +209,6 @@ def joined(query: JobAsk, body: JobAsk) -> JobAsk:
     """What query and body say together: the query's model goes before, a yes in either is one."""
     flags = {name: getattr(query, name) or getattr(body, name) for name in FLAGS}
     return body.model_copy(update={"model": query.model or body.model, **flags})
-
-
-def checked(webhook: WebhookAsk | None) -> dict[str, str] | None:
-    """A webhook whose secret can sign; raises `ApiError`."""
-    if webhook is None:
-        return None
-    if not SECRET.fullmatch(webhook.secret) or secret_bytes(webhook.secret) not in SECRET_BYTES:
-        raise _invalid(
-            "The webhook's secret is not one of Standard Webhooks.",
-            "Send whsec_ followed by the base64 of 24 to 64 random bytes",
-        )
-    return webhook.model_dump()
 
 
 def secret_bytes(secret: str) -> int:

@@ -13,8 +13,11 @@ from serve_app.asking import Ask, Caller
 from serve_app.database import Database
 from serve_app.errors import timestamp
 from serve_app.ids import new_id
-from serve_app.job_errors import UnknownJob, UploadGone
+from serve_app.job_errors import UnknownJob
 from serve_app.tables import AnalysisRow, DeliveryRow, JobEventRow, JobFileRow, JobRow, UploadRow
+from serve_app.upload_errors import NoSuchUpload
+from serve_app.uploads import base_name
+from serve_app.uploads_direct import owned
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = frozenset({DONE, FAILED, CANCELLED})
@@ -87,18 +90,16 @@ class Jobs:
         return [row.id for row in rows]
 
     async def uploaded(self, caller: Caller, upload_id: str) -> JobFile:
-        """The file that was uploaded under an id; raises `UploadGone`."""
+        """The file that was uploaded under an id; raises `NoSuchUpload`."""
         async with self._database.transaction() as session:
-            row = await session.get(UploadRow, upload_id)
-            if row is None or row.owner != caller.owner or row.expires_at <= datetime.now(UTC):
-                raise UploadGone(f"There is no upload {upload_id[:40]!r}.", "Ask POST /v1/uploads for a place.")
+            row = await owned(session, caller.owner, upload_id)
             return JobFile(row.filename, row.object_name)
 
     async def create(self, caller: Caller, new: NewJob) -> dict[str, Any]:
         """Keep a job, to be taken up by a runner; its body. Durable when this returns.
 
         Raises:
-            UploadGone: one of its uploads is not there any more, as when another job was faster.
+            NoSuchUpload: one of its uploads is not there any more, as when another job was faster.
         """
         async with self._database.transaction() as session:
             for upload in new.uploads:
@@ -106,7 +107,7 @@ class Jobs:
                     delete(UploadRow).where(UploadRow.id == upload, UploadRow.owner == caller.owner)
                 )
                 if not taken.rowcount:  # type: ignore[attr-defined]
-                    raise UploadGone(f"There is no upload {upload[:40]!r} any more.", "Upload the file again.")
+                    raise NoSuchUpload(f"There is no upload {upload[:40]!r} any more.", "Upload the file again.")
             row = _row(caller, new)
             session.add(row)
             await session.flush()
@@ -194,7 +195,7 @@ async def note_erased(database: Database, names: Sequence[str]) -> None:
 
 def base_name_of(address: str) -> str:
     """What a file is called that an address names: the last part of its path."""
-    return unquote(urlsplit(address).path.rpartition("/")[2])[:255]
+    return base_name(unquote(urlsplit(address).path, errors="replace"))
 
 
 def is_address(source: str) -> bool:

@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.addresses import parsed
 from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
@@ -55,6 +56,14 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    idempotency_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("idempotency_hours"),
+            description="hours that the answer to an Idempotency-Key is kept",
+        ),
+    ] = 24.0
     default_model: Annotated[
         str,
         Field(
@@ -91,6 +100,21 @@ class Settings(BaseSettings):
             description="where annotated media, reports and jobs' media are kept: a folder, or s3://bucket/prefix",
         ),
     ] = str(DATA_FOLDER / "artifacts")
+    reuse_results: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("reuse_results"),
+            description="whether a file that was analysed before with the same models gets the same answer again",
+        ),
+    ] = True
+    history_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("history_days"),
+            description="days that analyses are kept; 0 keeps them until they are deleted",
+        ),
+    ] = 365.0
     s3_endpoint: Annotated[
         str,
         Field(
@@ -128,21 +152,22 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
-    reuse_results: Annotated[
-        bool,
+    url_allow: Annotated[
+        str,
         Field(
-            validation_alias=_names("reuse_results"),
-            description="whether a file that was analysed before with the same models gets the same answer again",
+            validation_alias=_names("url_allow"),
+            description="hosts, networks and s3://bucket/prefix, by commas, that media is fetched from; empty: none",
         ),
-    ] = True
-    history_days: Annotated[
-        float,
+    ] = ""
+    upload_lifetime_s: Annotated[
+        int,
         Field(
-            ge=0,
-            validation_alias=_names("history_days"),
-            description="days that analyses are kept; 0 keeps them until they are deleted",
+            ge=60,
+            le=7 * 24 * 3600,  # S3 signs for no longer
+            validation_alias=_names("upload_lifetime_s"),
+            description="seconds that a place of POST /v1/uploads is kept",
         ),
-    ] = 365.0
+    ] = 3600
     hub_url: Annotated[
         str,
         Field(
@@ -230,6 +255,21 @@ class Settings(BaseSettings):
             description="seconds after which the jobs of a runner that went silent are taken up by another",
         ),
     ] = 30.0
+    webhook_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("webhook_allow"),
+            description="hosts and networks, by commas, that webhooks may be sent to although they are not public",
+        ),
+    ] = ""
+    webhook_pauses_s: Annotated[
+        str,
+        Field(
+            pattern=r"^\d+(,\d+)*$",
+            validation_alias=_names("webhook_pauses_s"),
+            description="seconds between the tries of a webhook, by commas; after the last it is given up",
+        ),
+    ] = "5,300,1800,7200,18000,36000,50400,72000,86400"
     detector_timeout_s: Annotated[
         float,
         Field(
@@ -262,6 +302,23 @@ class Settings(BaseSettings):
             description="bytes of a request's body, then 413",
         ),
     ] = 200 * 2**20
+    max_batch_files: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,  # each is an open file while it is analysed
+            validation_alias=_names("max_batch_files"),
+            description="files of one batch, then 400",
+        ),
+    ] = 50
+    max_batch_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_batch_bytes"),
+            description="bytes of all files of one batch, then 413; at least those that one file may have",
+        ),
+    ] = 2**30
     max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
         _MEDIA.max_pixels
     )
@@ -283,6 +340,12 @@ class Settings(BaseSettings):
             description="bytes of address space of the process that decodes",
         ),
     ] = _MEDIA.memory_bytes
+
+    @field_validator("url_allow", "webhook_allow")
+    @classmethod
+    def _known_kinds(cls, allow: str) -> str:
+        parsed(allow)
+        return allow
 
     @field_validator("api_key")
     @classmethod
@@ -355,6 +418,10 @@ class Settings(BaseSettings):
                 "It must be a PEM file of one or more certificates.",
             ) from error
         return anchors
+
+    def webhook_pauses(self) -> tuple[float, ...]:
+        """Seconds between the tries of a webhook."""
+        return tuple(float(pause) for pause in self.webhook_pauses_s.split(","))
 
     def s3_options(self) -> S3Options:
         """How the bucket of `artifacts_url` is reached."""

@@ -46,7 +46,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a try: whether it was received, whether more tries make sense, and the receiver's words."""
+    """What came of a try: whether it was received, in which words, and whether no further try makes sense."""
 
     received: bool
     words: str
@@ -91,9 +91,9 @@ async def send(delivery: Delivery, allowed: Allowed) -> Answer:
                 words = f"{response.status_code} {response.reason_phrase}"
                 return Answer(response.status_code in SUCCESS, words, response.status_code == GONE)
     except AddressNotAllowed as error:
-        return Answer(False, str(error), final=True)
+        return Answer(received=False, words=str(error), final=True)
     except (UnmaskError, httpx.HTTPError, TimeoutError, ssl.SSLError, OSError) as error:
-        return Answer(False, f"{type(error).__name__}: {error}")
+        return Answer(received=False, words=f"{type(error).__name__}: {error}")
 
 
 class Webhooks:

@@ -11,7 +11,6 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from serve_app.asking import Caller
 from serve_app.job_queue import JobQueue
 from serve_app.jobs import Jobs
 from serve_app.schemas import JobBody
@@ -106,10 +105,10 @@ def test_json_that_says_no_job_is_refused(client: TestClient, body: dict[str, An
 
 
 def test_json_takes_what_was_uploaded(client: TestClient) -> None:
-    async def reserve(jobs: Jobs) -> list[str]:
-        return await jobs.reserve(Caller(), ["uploads/a"])
-
-    (upload,) = on(client, reserve)
+    place = client.post("/v1/uploads", json={"filename": "clip.mp4"}).json()
+    upload = place["id"]
+    assert_problem(client.post("/v1/jobs", json={"upload": upload}), 409, "upload_missing")
+    assert client.put(place["url"], content=b"film").status_code < 300
     asked = {"upload": upload, "webhook": {"url": "https://example.org/", "secret": SECRET}}
     body = client.post("/v1/jobs", json=asked).json()
     assert body["webhook"]

@@ -23,6 +23,7 @@ from serve_app.job_file import Bench
 from serve_app.job_queue import JobQueue
 from serve_app.job_work import JobWork
 from serve_app.jobs import JobFile, Jobs, NewJob, Options
+from serve_app.remote import Remote
 from serve_app.settings import Settings
 from serve_app.tables import AnalysisRow
 from serve_app.uploads import Upload
@@ -68,7 +69,7 @@ class Shop:
         self.graph = Graph()
         self.jobs, self.queue = Jobs(self.database), JobQueue(self.database, lease_s=5.0)
         analyst = Analyst(self.graph, History(self.database, settings), catalogue, settings)
-        self.bench = Bench(self.queue, self.graph, analyst, self.artifacts, 1000, 60.0)
+        self.bench = Bench(self.queue, self.graph, analyst, self.artifacts, Remote(""), 1000, 60.0)
 
     async def send(self, *contents: bytes, **options: Any) -> str:
         job_id = new_id("job")
