@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.detector import Scored
 from deployments.explainer import Explainer
 from deployments.frame_extractor import ExtractedViews
+from deployments.progress import Progress, Steps, Tell
 from deployments.retry import call
 from models.course import Course, course_of
 from models.detectors.catalogue import Catalogue, ModelRow
@@ -78,12 +79,35 @@ class EnsembleRouter:
             NotInstalled: the model, or every model asked for, is not on this machine.
             MediaError: the media cannot be analysed; one subclass per cause.
         """
+        return await self._analyze(media, model, explain, heat, _nobody)
+
+    async def watch(
+        self, media: MediaRef | bytes, model: str = "", explain: bool = False, heat: bool = False
+    ) -> AsyncIterator[Progress | Verdict]:
+        """The same, telling how far it is: moments of progress, then the verdict. Call it with `stream=True`.
+
+        Cancelling the call stops the work.
+        """
+        told: asyncio.Queue[Progress | None] = asyncio.Queue()
+        work = asyncio.create_task(self._analyze(media, model, explain, heat, told.put_nowait))
+        work.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            while progress := await told.get():
+                yield progress
+            yield await work
+        finally:
+            work.cancel()
+
+    async def _analyze(self, media: MediaRef | bytes, model: str, explain: bool, heat: bool, tell: Tell) -> Verdict:
         started = time.monotonic()
         model = model or self._default_model
         course = course_of(self._catalogue, model, self._absent(model))
+        steps = Steps(tell, len(course.rows), explain or heat)
         media = media if isinstance(media, MediaRef) else await asyncio.to_thread(store, media)
-        extracted, outcomes = await self._extract_and_score(media, course)
+        extracted, outcomes = await self._extract_and_score(media, course, steps)
         verdict = fuse(extracted.extraction, outcomes, self._catalogue.verdict, model)
+        if explain or heat:
+            steps.explaining()
         if explain:
             verdict = await self._explainer.explained(verdict, extracted, course.views)
         else:
@@ -102,16 +126,19 @@ class EnsembleRouter:
             raise NotInstalled(f"{rows[0].id} is not installed.", how_to_install(rows[0]))
         return [Outcome(row, "not_installed", why=how_to_install(row)) for row in absent]
 
-    async def _extract_and_score(self, media: MediaRef, course: Course) -> tuple[ExtractedViews, Sequence[Outcome]]:
+    async def _extract_and_score(
+        self, media: MediaRef, course: Course, steps: Steps
+    ) -> tuple[ExtractedViews, Sequence[Outcome]]:
         """Extract, then score; once more from the start if the views died with the extractor that held them."""
-        extracted = await self._extract(media, course.views)
-        outcomes = await self._score_all(course, extracted)
+        extracted = await self._extract(media, course.views, steps)
+        outcomes = await self._score_all(course, extracted, steps)
         if any(outcome.why == VIEWS_LOST for outcome in outcomes):
-            extracted = await self._extract(media, course.views)
-            outcomes = await self._score_all(course, extracted)
+            extracted = await self._extract(media, course.views, steps)
+            outcomes = await self._score_all(course, extracted, steps)
         return extracted, outcomes
 
-    async def _extract(self, media: MediaRef, views: tuple[View, ...]) -> ExtractedViews:
+    async def _extract(self, media: MediaRef, views: tuple[View, ...], steps: Steps) -> ExtractedViews:
+        steps.extracting()
         try:
             extracted: ExtractedViews = await call(
                 self._extractor.extract, media.ref, media.sha256, views, attempts=EXTRACTOR_ATTEMPTS
@@ -122,22 +149,24 @@ class EnsembleRouter:
             raise Overloaded("as many clips wait to be decoded as are accepted.", "Try again later.") from None
         return extracted
 
-    async def _score_all(self, course: Course, extracted: ExtractedViews) -> Sequence[Outcome]:
+    async def _score_all(self, course: Course, extracted: ExtractedViews, steps: Steps) -> Sequence[Outcome]:
         views = course.views
+        steps.detecting()
         outcomes: list[Outcome] = []
         while asked := course.following(outcomes, extracted.extraction):
-            scoring = (self._score(row, extracted, views.index(row.view.view())) for row in asked)
+            scoring = (self._score(row, extracted, views.index(row.view.view()), steps) for row in asked)
             outcomes += await asyncio.gather(*scoring)
         if any(outcome.why == BUSY for outcome in outcomes) and not any(outcome.scores for outcome in outcomes):
             raise Overloaded("as many clips wait for the detectors as are accepted.", "Try again later.")
         return course.closed(outcomes, extracted.extraction)
 
-    async def _score(self, row: ModelRow, extracted: ExtractedViews, index: int) -> Outcome:
+    async def _score(self, row: ModelRow, extracted: ExtractedViews, index: int, steps: Steps) -> Outcome:
         """One detector's outcome. Its failure is its own: the others' answers stand."""
         if extracted.empty[index]:
             return not_applicable(row, extracted.extraction)
         started = time.monotonic()
         outcome = await self._answer(row, extracted.refs[index])
+        steps.answered()
         return replace(outcome, seconds=time.monotonic() - started)
 
     async def _answer(self, row: ModelRow, clips: "ObjectRef[tuple[Clip, ...]]") -> Outcome:
@@ -158,6 +187,10 @@ class EnsembleRouter:
 
 VIEWS_LOST = "the views were lost with the replica that made them"
 BUSY = "busy: as many clips wait for it as are accepted"
+
+
+def _nobody(_progress: Progress) -> None:
+    """Nobody wants to know how far it is."""
 
 
 def store(media: bytes) -> MediaRef:

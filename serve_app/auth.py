@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import UnmaskError
+from serve_app.artifacts import FILES_PATH
 from serve_app.asking import ANALYZE, READ, Caller, caller_of
 from serve_app.errors import ApiError, from_cause, problem_response
 
 # Answered without a key: facts and health for probes, and the documentation.
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
-OPEN_FOLDERS = ("/static-offline-docs/",)
+# And what carries its own proof: addresses that this service signed, for a time.
+OPEN_FOLDERS = ("/static-offline-docs/", FILES_PATH)
 # Routes of older services that asked for no key. Open only with the setting `open_seed_routes`.
 SEED_PATHS = frozenset({"/predict", "/batch_predict", "/detect_deepfake"})
 SEED_FOLDERS = ("/predict/", "/api/")

@@ -38,6 +38,12 @@ class DatabaseError(UnmaskError):
     code = "database_error"
 
 
+class NotStored(UnmaskError):
+    """Nothing of that name is stored for whoever asks; what belongs to another is not told from what never was."""
+
+    code = "not_found"
+
+
 class Database:
     """Connections to one database. Pickles as its address: every replica makes its own."""
 

@@ -17,7 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
-from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
+from serve_app.signing import ExpiredToken, WrongToken
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -38,11 +40,19 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
+    (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NotStored, 404, "It was deleted, has expired, or is not yours: list what there is"),
+    (NoSuchArtifact, 404, "The file was erased, or its time is over"),
+    (StorageFull, 507, "Tell the operator: the artefact store is full"),
+    (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
+    (ArtifactsError, 500, "Tell the operator"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
 )
-PASSING = (causes.Overloaded, DatabaseUnavailable)  # a while later the same request may be answered
+# Causes that may pass: the client is told when to come again.
+PASSING = (causes.Overloaded, DatabaseUnavailable, StorageUnavailable, StorageFull)
 
 
 class ApiError(Exception):
@@ -72,9 +82,9 @@ class ApiError(Exception):
         self.suggestions, self.headers, self.extra = list(suggestions), dict(headers or {}), dict(extra or {})
 
 
-def timestamp() -> str:
-    """Now, RFC 3339 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def timestamp(moment: datetime | None = None) -> str:
+    """A moment, or now: RFC 3339 in UTC."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def request_id(scope: Scope) -> str:
@@ -82,23 +92,28 @@ def request_id(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
-def problem_response(error: ApiError, scope: Scope) -> Response:
-    """The body and headers of an error."""
+def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
+    """The body of an error that arose on a path, under a request's id."""
     title = _title(error)
-    body = {
+    return {
         "type": f"urn:unmask:error:{error.code}",
         "title": title,
         "status": error.status,
         "detail": error.detail,
-        "instance": scope.get("path", ""),
+        "instance": path,
         "code": error.code,
-        "request_id": request_id(scope),
+        "request_id": request,
         "error": title,
         "message": error.detail,
         "suggestions": error.suggestions,
         "timestamp": timestamp(),
         **error.extra,
     }
+
+
+def problem_response(error: ApiError, scope: Scope) -> Response:
+    """The body and headers of an error."""
+    body = problem_body(error, scope.get("path", ""), request_id(scope))
     return JSONResponse(body, error.status, error.headers, media_type="application/problem+json")
 
 

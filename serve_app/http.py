@@ -16,15 +16,18 @@ from models.errors import UnmaskError
 from serve_app import errors
 from serve_app.admission import Admission
 from serve_app.analyst import Analyst
+from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
-from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
+    app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
+    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, health, visualize
+from serve_app.routes import analyze, files, health, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
+from serve_app.signing import secret_of
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -77,10 +80,12 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
 
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
     app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
+    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.analyst = Analyst(service)
+    app.state.history = History(database, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router):
+    for router in (health.router, analyze.router, visualize.router, files.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(Replayed, on_replayed)

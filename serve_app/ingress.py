@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.ensemble_router import MediaRef
-from deployments.progress import Progress
-from deployments.retry import call
+from deployments.progress import Tell
+from deployments.retry import FIRST_PAUSE_S, call
 from models.detectors.catalogue import Catalogue
 from models.errors import DecoderCrashed, Overloaded, UnmaskError
 from models.render.scene import Bounds, Scene
@@ -38,15 +38,17 @@ class GraphService:
 
     def __init__(self, router: DeploymentHandle[Any], visualizer: DeploymentHandle[Any], bounds: Bounds) -> None:
         self._router = router
+        self._watched = router.options(stream=True)
         self._visualizer = visualizer.options(stream=True, _by_reference=True)
         self._bounds = bounds
         self._health: Mapping[str, DeploymentHealth] = {}
         self._asked_s = float("-inf")
 
-    async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:  # noqa: ARG002 - the router does not tell yet
+    async def analyze(self, upload: Upload, ask: Ask, watch: Tell | None = None) -> Verdict:
         """The verdict of an upload; errors of `models` arrive as themselves, not wrapped in Ray's."""
         ref = await asyncio.to_thread(put_file, upload)
-        return await self._verdict(MediaRef(ref, upload.sha256), ask)
+        media = MediaRef(ref, upload.sha256)
+        return await self._verdict(media, ask) if watch is None else await self._watch(media, ask, watch)
 
     async def visualize(self, upload: Upload, ask: Ask) -> Visual:
         """The verdict of an upload, and the file that shows it, as it is made."""
@@ -59,6 +61,33 @@ class GraphService:
             answer = call(self._router.analyze, media, ask.model, ask.explain, ask.heat, attempts=ROUTER_ATTEMPTS)
             verdict: Verdict = await answer
         return verdict
+
+    async def _watch(self, media: MediaRef, ask: Ask, watch: Tell) -> Verdict:
+        """The verdict, told of on the way; from the start when the router's replica dies, as `call` does."""
+        for _ in range(ROUTER_ATTEMPTS - 1):
+            with suppress(RayActorError):
+                return await self._watch_once(media, ask, watch)
+            await asyncio.sleep(FIRST_PAUSE_S)
+        return await self._watch_once(media, ask, watch)
+
+    async def _watch_once(self, media: MediaRef, ask: Ask, watch: Tell) -> Verdict:
+        response: Any = self._watched.watch.remote(media, ask.model, ask.explain, ask.heat)
+        try:
+            with _own_errors():
+                async for told in response:
+                    if isinstance(told, Verdict):
+                        return told
+                    watch(told)
+        finally:
+            response.cancel()
+        raise RayActorError(error_msg="The router's answer ended before its verdict.")
+
+    async def draw(self, upload: Upload, verdict: Verdict) -> AsyncGenerator[bytes]:
+        """The media of an upload, with its verdict drawn into it."""
+        ref = await asyncio.to_thread(put_file, upload)
+        async with aclosing(self._pieces(ref, Scene.of(verdict, self._bounds))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _pieces(self, ref: "ObjectRef[NDArray[np.uint8]]", scene: Scene) -> AsyncGenerator[bytes]:
         """The drawn file. Closing it, as when the client goes away, stops the work behind it."""

@@ -265,9 +265,11 @@ class AnalyzeBody(VerdictBody):
     """`POST /analyze`: the verdict, and the flat fields that clients of the Drishtiksha service read.
 
     `id` is the analysis's, for `/v1/analyses/{id}`; `reused_from` the earlier one of the same file that was repeated.
+    If it could not be `recorded`, because the database went away meanwhile, `id` is empty.
     """
 
     id: str
+    recorded: bool
     reused_from: str | None
     prediction: Label
     processing_time: float
@@ -500,3 +502,49 @@ class ProblemBody(BaseModel):
     message: str
     suggestions: list[str]
     timestamp: str
+
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobFileBody(Body):
+    """One file of a job; `analysis_id` is for `/v1/analyses/{id}`, `error` says why there is none."""
+
+    position: int
+    filename: str
+    state: JobState
+    analysis_id: str | None
+    verdict: Label | None
+    p_fake: float | None
+    error: ProblemBody | None
+
+
+class JobLinks(Body):
+    """Where a job is read and followed."""
+
+    self: str
+    events: str
+
+
+class JobBody(Body):
+    """`/v1/jobs/{id}`: how far it is, and what came of each file. `fraction` is of the whole job, 0 to 1."""
+
+    id: str
+    state: JobState
+    stage: str
+    fraction: float
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    model: str
+    files: list[JobFileBody]
+    webhook: bool
+    error: ProblemBody | None
+    links: JobLinks
+
+
+class JobPage(Body):
+    """`GET /v1/jobs`: newest first. `next_cursor` asks for the ones before; null at the end."""
+
+    items: list[JobBody]
+    next_cursor: str | None

@@ -51,5 +51,8 @@ class Service(Protocol):
         Errors may also come with the first piece.
         """
 
+    def draw(self, upload: Upload, verdict: Verdict) -> AsyncGenerator[bytes]:
+        """The media of an upload with its verdict drawn into it, in pieces, as `Visual.pieces`."""
+
     async def health(self) -> Mapping[str, DeploymentHealth]:
         """Every deployment by name."""

@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
 DATA_FOLDER = ROOT / ".unmask"  # ignored by git
@@ -121,6 +122,58 @@ class Settings(BaseSettings):
             description="where annotated media, reports and jobs' media are kept: a folder, or s3://bucket/prefix",
         ),
     ] = str(DATA_FOLDER / "artifacts")
+    reuse_results: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("reuse_results"),
+            description="whether a file that was analysed before with the same models gets the same answer again",
+        ),
+    ] = True
+    history_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("history_days"),
+            description="days that analyses are kept; 0 keeps them until they are deleted",
+        ),
+    ] = 365.0
+    s3_endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://[^/]+)?$",
+            validation_alias=_names("s3_endpoint"),
+            description="address of an S3 other than Amazon's, such as http://minio:9000",
+        ),
+    ] = ""
+    s3_public_endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://[^/]+)?$",
+            validation_alias=_names("s3_public_endpoint"),
+            description="the same S3 as clients reach it, for links to files; empty where that is the same",
+        ),
+    ] = ""
+    s3_region: Annotated[str, Field(validation_alias=_names("s3_region"), description="region of the bucket")] = (
+        "us-east-1"
+    )
+    s3_access_key_id: Annotated[
+        str,
+        Field(
+            validation_alias=_names("s3_access_key_id"),
+            description="account of the S3; empty for the machine's own role, as AWS's tools find it",
+        ),
+    ] = ""
+    s3_secret_access_key: Annotated[
+        SecretStr | None,
+        Field(validation_alias=_names("s3_secret_access_key"), description="secret of that account"),
+    ] = None
+    s3_virtual_hosted: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("s3_virtual_hosted"),
+            description="whether the bucket's name is part of the S3's host name, and not of the path",
+        ),
+    ] = False
     hub_url: Annotated[
         str,
         Field(
@@ -317,6 +370,18 @@ class Settings(BaseSettings):
                 "It must be a PEM file of one or more certificates.",
             ) from error
         return anchors
+
+    def s3_options(self) -> S3Options:
+        """How the bucket of `artifacts_url` is reached."""
+        secret = self.s3_secret_access_key
+        return S3Options(
+            self.s3_endpoint,
+            self.s3_public_endpoint,
+            self.s3_region,
+            self.s3_access_key_id,
+            secret.get_secret_value() if secret else "",
+            self.s3_virtual_hosted,
+        )
 
     def limits(self) -> Limits:
         """The limits that the decoder holds media to."""

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from serve_app.artifacts import Artifacts, S3Options
 from serve_app.database import migrate
-from tests.servers import Postgres, postgres
+from serve_app.settings import Settings
+from tests.servers import S3, Postgres, postgres, s3
 from tests.service import running
 
 __all__ = ["portrait", "running"]
@@ -44,3 +46,43 @@ def database_url(empty_database_url: str) -> str:
     """The address of a database with our tables, and nothing in them."""
     migrate(empty_database_url)
     return empty_database_url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """One S3 server for the session."""
+    with s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", "s3"])
+def artifacts_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty artefact store: a test that asks for it runs on both kinds.
+
+    How the bucket is reached is in the environment, where `Settings` and the processes of a graph read it.
+    """
+    if request.param == "folder":
+        return str(tmp_path / "artifacts")
+    server: S3 = request.getfixturevalue("s3_server")
+    bucket = f"test-{abs(hash(tmp_path)):x}"
+    server.create_bucket(bucket)
+    monkeypatch.setenv("UNMASK_S3_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("UNMASK_S3_ACCESS_KEY_ID", S3.KEY)
+    monkeypatch.setenv("UNMASK_S3_SECRET_ACCESS_KEY", S3.SECRET)
+    return f"s3://{bucket}/unmask"
+
+
+@pytest.fixture
+def artifacts(artifacts_url: str) -> Artifacts:
+    """An empty artefact store, of both kinds."""
+    return Artifacts(artifacts_url, b"secret", Settings(_env_file=None).s3_options())  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def s3_artifacts(s3_server: S3, tmp_path: Path) -> Artifacts:
+    """An empty artefact store in a bucket."""
+    bucket = f"own-{abs(hash(tmp_path)):x}"
+    s3_server.create_bucket(bucket)
+    return Artifacts(
+        f"s3://{bucket}/unmask", b"secret", S3Options(s3_server.endpoint, "", "us-east-1", S3.KEY, S3.SECRET)
+    )

@@ -4,12 +4,17 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
+import httpx
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -106,6 +111,55 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     finally:
         with suppress(AssertionError):
             server.stop()
+
+
+@dataclass(slots=True)
+class S3:
+    """An S3 server that can be stopped and started again; it forgets what it held."""
+
+    port: int
+    python: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    KEY: ClassVar[str] = "unmask-test"
+    SECRET: ClassVar[str] = "unmask-test-secret"  # noqa: S105 - of a server that lives for one test run
+
+    @property
+    def endpoint(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        command = [str(self.python), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash does."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def create_bucket(self, name: str) -> None:
+        """Make a bucket."""
+        httpx.put(f"{self.endpoint}/{name}").raise_for_status()
+
+
+@contextmanager
+def s3(folder: Path) -> Iterator[S3]:
+    """A new S3 server, gone at the end. It runs from a folder of its own where it is not installed beside us."""
+    python = Path(sys.executable)
+    if not find_spec("moto"):
+        python = folder / "bin/python"
+        venv.create(folder, with_pip=True)
+        needs("An S3 server", None, str(python), "-m", "pip", "install", "moto[server]>=5.2,<6")
+    server = S3(free_port(), python)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:

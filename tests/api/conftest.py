@@ -71,6 +71,9 @@ class FakeService:
     async def visualize(self, upload: Upload, ask: Ask) -> Visual:
         return Visual(await self.analyze(upload, ask), self._drawn())
 
+    def draw(self, upload: Upload, verdict: Verdict) -> AsyncGenerator[bytes]:  # noqa: ARG002
+        return self._drawn()
+
     async def _drawn(self) -> AsyncGenerator[bytes]:
         try:
             for piece in self.pieces:

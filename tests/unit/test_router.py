@@ -15,6 +15,7 @@ from deployments import ensemble_router
 from deployments.detector import Scored
 from deployments.ensemble_router import EnsembleRouter, MediaRef
 from deployments.frame_extractor import ExtractedViews
+from deployments.progress import Progress, Steps
 from models.detectors.catalogue import CascadeRow, Catalogue, FileRow, ModelRow, VerdictRow, read_catalogue
 from models.errors import DecoderCrashed, NotInstalled, Overloaded, UnknownModel
 from models.extraction import Extraction
@@ -268,3 +269,62 @@ def test_several_models_are_asked_by_name() -> None:
 
 def test_how_long_each_detector_took_is_told() -> None:
     assert all(report.seconds > 0 for report in analyze(Handle(extracted), {"a": Handle(scored)}).detectors)
+
+
+def router_of(extractor: Handle, detectors: dict[str, Handle]) -> EnsembleRouter:
+    return EnsembleRouter(extractor, detectors, rows(*detectors), "ensemble", 5.0)  # type: ignore[arg-type]
+
+
+async def watched(router: EnsembleRouter) -> list[Progress | Verdict]:
+    return [told async for told in router.watch(MEDIA)]
+
+
+def test_who_watches_hears_of_every_stage_in_order_and_then_the_verdict() -> None:
+    *told, verdict = asyncio.run(watched(router_of(Handle(extracted), {"a": Handle(scored), "b": Handle(scored)})))
+    assert isinstance(verdict, Verdict)
+    assert [(one.stage, round(one.fraction, 2)) for one in told if isinstance(one, Progress)] == [
+        ("extracting", 0.0),
+        ("detecting", 0.6),
+        ("detecting", 0.8),
+        ("detecting", 1.0),
+    ]
+
+
+def test_who_watches_gets_the_error_of_the_analysis() -> None:
+    with pytest.raises(DecoderCrashed):
+        asyncio.run(watched(router_of(Handle(raising(*[RayActorError()] * 9)), {"a": Handle(scored)})))
+
+
+def test_the_work_ends_when_nobody_watches_any_more() -> None:
+    async def hang(*_: Any) -> ExtractedViews:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    extractor = Handle(hang)
+
+    async def look_away() -> None:
+        watching = router_of(extractor, {"a": Handle(scored)}).watch(MEDIA)
+        await anext(watching)
+        await asyncio.sleep(0)
+        await watching.aclose()
+        while not extractor.cancelled:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(look_away(), 10))
+
+
+def test_progress_never_falls_when_work_is_done_again() -> None:
+    told: list[Progress] = []
+    steps = Steps(told.append, 1, maps=True)
+    for step in (
+        steps.extracting,
+        steps.detecting,
+        steps.answered,
+        steps.extracting,
+        steps.detecting,
+        steps.explaining,
+    ):
+        step()
+    fractions = [one.fraction for one in told]
+    assert fractions == sorted(fractions)
+    assert (told[-1].stage, fractions[-1]) == ("explaining", 0.5)
