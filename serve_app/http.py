@@ -19,8 +19,8 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
-    app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
-    app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
+from serve_app.history import History
+from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
@@ -83,7 +83,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.history = History(database, settings)
-    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (health.router, analyze.router, visualize.router, files.router):
         app.include_router(router)

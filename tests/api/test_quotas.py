@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 from fastapi.testclient import TestClient
 
+from models.types import Verdict
 from serve_app.asking import Caller
 from serve_app.database import DatabaseUnavailable
 from serve_app.quotas import Quotas
 from serve_app.settings import Settings
-from tests.api.conftest import FakeService, assert_problem
+from serve_app.uploads import Upload
+from tests.api.conftest import FakeService, assert_problem, verdict
 from tests.keys import headers, make_key, with_database
 
 CLIP = {"video": ("clip.mp4", b"bytes of a clip", "video/mp4")}
@@ -47,6 +51,30 @@ def test_without_seconds_of_media_left_analyses_are_429_and_the_rest_answers(
     assert assert_problem(refused, 429, "rate_limited")["violated-policies"] == ["media"]
     assert service.received == []
     assert anonymous.get(PATH, headers=headers(made)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/analyze", "/analyze/detailed", "/analyze/visualize"])
+def test_analysed_media_is_counted_by_its_length(
+    anonymous: TestClient, settings: Settings, service: FakeService, path: str
+) -> None:
+    def long(upload: Upload, model: str) -> Verdict:
+        found = verdict(upload, model)
+        return replace(found, media=replace(found.media, duration_s=12.5, audio_s=13.2))
+
+    service.answer = long
+    made = make_key(settings.database_url, media_seconds_per_hour=60)
+    answer = anonymous.post(path, files=CLIP, headers=headers(made))
+    assert answer.status_code == 200
+    assert '"media";r=46;t=' in answer.headers["ratelimit"]
+
+
+def test_an_answer_that_is_reused_counts_nothing(
+    anonymous: TestClient, settings: Settings, service: FakeService
+) -> None:
+    made = make_key(settings.database_url, media_seconds_per_hour=60)
+    answers = [anonymous.post("/analyze", files=CLIP, headers=headers(made)) for _ in range(2)]
+    assert len(service.received) == 1
+    assert ['"media";r=59;' in answer.headers["ratelimit"] for answer in answers] == [True, True]
 
 
 def test_the_operators_key_has_no_limits_and_no_headers_of_them(client: TestClient) -> None:
