@@ -24,7 +24,9 @@ from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, 
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
+from serve_app.routes import catalogue as models
+from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
@@ -60,6 +62,18 @@ CORS: dict[str, Any] = {
     "max_age": 600,
 }
 
+ROUTERS = (
+    health.router,
+    models.router,
+    analyze.router,
+    batch.router,
+    visualize.router,
+    drishtiksha.router,
+    files.router,
+    uploads.router,
+    uploads.signed,
+)
+
 
 def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_digest: bytes) -> FastAPI:
     """The application.
@@ -85,7 +99,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.history = History(database, settings)
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, files.router):
+    for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(Replayed, on_replayed)

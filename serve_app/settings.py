@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.addresses import parsed
 from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
@@ -174,6 +175,22 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
+    url_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("url_allow"),
+            description="hosts, networks and s3://bucket/prefix, by commas, that media is fetched from; empty: none",
+        ),
+    ] = ""
+    upload_lifetime_s: Annotated[
+        int,
+        Field(
+            ge=60,
+            le=7 * 24 * 3600,  # S3 signs for no longer
+            validation_alias=_names("upload_lifetime_s"),
+            description="seconds that a place of POST /v1/uploads is kept",
+        ),
+    ] = 3600
     hub_url: Annotated[
         str,
         Field(
@@ -273,6 +290,23 @@ class Settings(BaseSettings):
             description="bytes of a request's body, then 413",
         ),
     ] = 200 * 2**20
+    max_batch_files: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,  # each is an open file while it is analysed
+            validation_alias=_names("max_batch_files"),
+            description="files of one batch, then 400",
+        ),
+    ] = 50
+    max_batch_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            validation_alias=_names("max_batch_bytes"),
+            description="bytes of all files of one batch, then 413; at least those that one file may have",
+        ),
+    ] = 2**30
     max_pixels: Annotated[int, Field(ge=1, validation_alias=_names("max_pixels"), description="pixels of a frame")] = (
         _MEDIA.max_pixels
     )
@@ -294,6 +328,12 @@ class Settings(BaseSettings):
             description="bytes of address space of the process that decodes",
         ),
     ] = _MEDIA.memory_bytes
+
+    @field_validator("url_allow")
+    @classmethod
+    def _known_kinds(cls, allow: str) -> str:
+        parsed(allow)
+        return allow
 
     @field_validator("api_key")
     @classmethod

@@ -44,8 +44,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (413, "the body is over the limit"),
         (415, "not a form, or not an accepted format"),
         (422, "the media cannot be analysed: truncated, corrupt, over a limit"),
+        (429, "the key has asked as often as it may"),
+        (500, "the service failed"),
         (503, "the service is not ready or has too much to do"),
         (504, "the analysis took too long"),
+        (507, "there is no room to receive the file"),
     )
 }
 
@@ -182,5 +185,4 @@ def too_slow(limit_s: float) -> ApiError:
         "analysis_timeout",
         f"The analysis took longer than {limit_s:g} s.",
         suggestions=["Send a shorter part", "Try again when the service has less to do"],
-        headers={"Retry-After": "10"},
     )

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request, Response
 
 from models.detectors.catalogue import Catalogue, ModelRow
+from serve_app.errors import RETRY_AFTER_S
 from serve_app.schemas import DeploymentBody, HealthBody, ModelBody, RootBody, VerdictBounds
 from serve_app.service import DeploymentHealth, detector_name
 from serve_app.settings import Settings
@@ -27,7 +28,7 @@ async def root(request: Request) -> RootBody:
         status="ok" if ready else "starting",
         available_models=installed(catalogue, deployments),
         default_model=settings.default_model,
-        models=[_model(row) for row in catalogue.rows],
+        models=[model_body(row) for row in catalogue.rows],
         verdict=VerdictBounds(**catalogue.verdict.model_dump()),
         limits=limits(settings),
         documentation="/docs",
@@ -39,7 +40,9 @@ async def health(request: Request, response: Response) -> HealthBody:
     """Readiness: 200 once every deployment of the graph is ready, else 503 with those that are not."""
     deployments = await request.app.state.service.health()
     ready = _ready(deployments)
-    response.status_code = 200 if ready else 503
+    if not ready:
+        response.status_code = 503
+        response.headers["Retry-After"] = RETRY_AFTER_S
     return HealthBody(
         status="ok" if ready else "starting",
         model_loaded=ready,
@@ -58,18 +61,26 @@ def installed(catalogue: Catalogue, deployments: Mapping[str, DeploymentHealth])
 
 def limits(settings: Settings) -> dict[str, float]:
     """The limits a client can run into: on requests, and on media."""
+    return {**request_limits(settings), **asdict(settings.limits())}
+
+
+def request_limits(settings: Settings) -> dict[str, float]:
+    """The limits on requests."""
     names = (
         "max_upload_bytes",
+        "max_batch_files",
+        "max_batch_bytes",
         "upload_timeout_s",
         "request_timeout_s",
         "detector_timeout_s",
         "max_concurrent_requests",
         "max_waiting_requests",
     )
-    return {**{name: getattr(settings, name) for name in names}, **asdict(settings.limits())}
+    return {name: getattr(settings, name) for name in names}
 
 
-def _model(row: ModelRow) -> ModelBody:
+def model_body(row: ModelRow) -> ModelBody:
+    """A row of the catalogue, as `GET /` tells it."""
     return ModelBody.model_validate({**row.model_dump(mode="json"), "sha256": row.files["weights"].sha256 or ""})
 
 
