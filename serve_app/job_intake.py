@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +18,8 @@ from serve_app.addresses import parsed
 from serve_app.artifacts import Artifacts
 from serve_app.asking import Ask, Caller, wants_fresh
 from serve_app.errors import ApiError, problem_body
-from serve_app.ids import new_id
+from serve_app.idempotency import Attempt, claim
+from serve_app.ids import id_of, new_id
 from serve_app.jobs import JobFile, Jobs, NewJob, Options, base_name_of
 from serve_app.remote import Remote
 from serve_app.routes.analyze import NO, YES, known
@@ -85,8 +88,7 @@ class JobIntake:
             known(self.catalogue, query.model)  # before the body is read: a misspelt name should not cost an upload
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
             ask = joined(query, await json_of(request))
-            files, uploads = await self._elsewhere(caller, ask)
-            return await self.jobs.create(caller, self._new(request, caller, ask, files, uploads))
+            return await self._once(request, caller, ask, ())
         intake = Intake(
             self.settings.max_upload_bytes,
             self.settings.upload_timeout_s,
@@ -95,9 +97,18 @@ class JobIntake:
             max_body_bytes=self.settings.max_batch_bytes,
         )
         with await receive_all(request, intake) as received:
-            ask = joined(query, form_of(received.fields))
-            new = self._new(request, caller, ask, (), ())
-            return await self._with_media(caller, new, received.files)
+            return await self._once(request, caller, joined(query, form_of(received.fields)), received.files)
+
+    async def _once(self, request: Request, caller: Caller, ask: JobAsk, received: Sequence[Upload]) -> dict[str, Any]:
+        """The job; the one that there is already, where an earlier try with this idempotency key made it and died."""
+        job_id = job_id_of(request, caller, ask, received)
+        if found := await self.jobs.existing(caller.owner, job_id):
+            return found
+        new = self._new(request, caller, ask, job_id)
+        if received:
+            return await self._with_media(caller, new, received)
+        files, uploads = await self._elsewhere(caller, ask)
+        return await self.jobs.create(caller, replace(new, files=files, uploads=uploads))
 
     async def _with_media(self, caller: Caller, new: NewJob, received: Sequence[Upload]) -> dict[str, Any]:
         """Store the media, then the job. What is stored for no job, as when this process dies, a sweep finds."""
@@ -148,9 +159,7 @@ class JobIntake:
         file = await self.jobs.uploaded(caller, upload)
         return replace(file, size_bytes=await arrived(self.artifacts, file.source, self.settings.max_upload_bytes))
 
-    def _new(
-        self, request: Request, caller: Caller, ask: JobAsk, files: Sequence[JobFile], uploads: Sequence[str]
-    ) -> NewJob:
+    def _new(self, request: Request, caller: Caller, ask: JobAsk, job_id: str) -> NewJob:
         model = ask.model or self.settings.default_model
         known(self.catalogue, model)
         heat = ask.visualize and ask.heatmap
@@ -161,7 +170,7 @@ class JobIntake:
             caller.requests_per_minute,
             caller.media_seconds_per_hour,
         )
-        return NewJob(new_id("job"), options, files, self._webhook(ask.webhook), uploads)
+        return NewJob(job_id, options, (), self._webhook(ask.webhook))
 
     def _webhook(self, webhook: WebhookAsk | None) -> dict[str, str] | None:
         """A webhook that can be signed and sent; raises `ApiError` or `AddressNotAllowed`."""
@@ -176,13 +185,23 @@ class JobIntake:
         return webhook.model_dump()
 
 
+def job_id_of(request: Request, caller: Caller, ask: JobAsk, received: Sequence[Upload]) -> str:
+    """A new id; of requests that are the same, with the same idempotency key, one and the same."""
+    attempt = request.scope.get("state", {}).get("idempotent")
+    if not isinstance(attempt, Attempt):
+        return new_id("job")
+    asked = [caller.owner, attempt.key, ask.model_dump_json(), *(upload.sha256 for upload in received)]
+    return id_of("job", json.dumps(asked))
+
+
 async def json_of(request: Request) -> JobAsk:
-    """A JSON body; raises `ApiError`."""
+    """A JSON body, told apart by its idempotency key if it has one; raises `ApiError`, `Replayed`."""
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_JSON_BYTES:
             raise ApiError(413, "body_too_large", f"The JSON is larger than {MAX_JSON_BYTES} bytes.")
+    await claim(request, (), {"json": hashlib.sha256(body).hexdigest()})
     try:
         return JobAsk.model_validate_json(body)
     except ValidationError as error:

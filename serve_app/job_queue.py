@@ -67,6 +67,9 @@ class JobQueue:
 
     async def claim(self) -> Claimed | None:
         """The oldest job that nobody works on, or None. One that was begun too often fails instead."""
+        async with self._database.reading() as session:
+            if (await session.scalars(select(JobRow.id).where(_waits()).limit(1))).one_or_none() is None:
+                return None  # runners ask often, and mostly for nothing
         async with self._database.transaction() as session:
             while row := await self._next(session):
                 if row.attempts < MAX_ATTEMPTS:
@@ -86,7 +89,7 @@ class JobQueue:
     async def check(self, lease: Lease) -> None:
         """Raises `LeaseLost` unless the lease is still held."""
         asked = select(JobRow.id).where(JobRow.id == lease.job_id, JobRow.leased_by == lease.token)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             if (await session.scalars(asked)).one_or_none() is None:
                 raise _lost(lease)
 
@@ -152,14 +155,14 @@ class JobQueue:
             .limit(limit)
         )
         found: dict[str, list[str]] = {}
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             for job_id, source in await session.execute(asked):
                 found.setdefault(job_id, []).append(source)
         return found
 
     async def media_of(self, job_id: str) -> list[str]:
         """Names of a job's media that is not erased yet."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return await kept_media(session, job_id)
 
     async def erased(self, names: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ class Jobs:
 
     async def uploaded(self, caller: Caller, upload_id: str) -> JobFile:
         """The file that was uploaded under an id; raises `NoSuchUpload`."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             row = await owned(session, caller.owner, upload_id)
             return JobFile(row.filename, row.object_name)
 
@@ -116,9 +116,16 @@ class Jobs:
             await session.flush()
             return await body_of(session, row)
 
+    async def existing(self, owner: str, job_id: str) -> dict[str, Any] | None:
+        """A job's body, or None."""
+        try:
+            return await self.find(owner, job_id)
+        except UnknownJob:
+            return None
+
     async def find(self, owner: str, job_id: str) -> dict[str, Any]:
         """A job's body, as `JobBody`; raises `UnknownJob`."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return await body_of(session, await _own(session, owner, job_id))
 
     async def page(
@@ -130,7 +137,7 @@ class Jobs:
             asked = asked.where(JobRow.number < before)
         if state:
             asked = asked.where(JobRow.state == state)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             rows = list(await session.scalars(asked))
             shown = rows[:limit]
             return [await body_of(session, row) for row in shown], shown[-1].number if len(rows) > limit else 0
@@ -138,7 +145,7 @@ class Jobs:
     async def events(self, owner: str, job_id: str, after: int) -> tuple[list[Event], bool]:
         """What happened after the event of that number, and whether the job has ended; raises `UnknownJob`."""
         asked = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.number > after)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             row = await _own(session, owner, job_id)
             found = await session.scalars(asked.order_by(JobEventRow.number))
             return [Event(event.number, event.event, event.data) for event in found], row.state in ENDED

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from standardwebhooks import Webhook
 
 from models.errors import UnmaskError
@@ -130,16 +130,14 @@ class Webhooks:
     async def _claim(self) -> Delivery | None:
         now = datetime.now(UTC)
         free = or_(DeliveryRow.leased_until.is_(None), DeliveryRow.leased_until < now)
-        asked = (
-            select(DeliveryRow, JobRow.webhook)
-            .join(JobRow, JobRow.id == DeliveryRow.job_id)
-            .where(DeliveryRow.state == PENDING, DeliveryRow.due_at <= now, free)
-            .order_by(DeliveryRow.due_at)
-            .limit(1)
-            .with_for_update(skip_locked=True, of=DeliveryRow)
-        )
+        due = and_(DeliveryRow.state == PENDING, DeliveryRow.due_at <= now, free)
+        async with self._database.reading() as session:
+            if (await session.scalars(select(DeliveryRow.id).where(due).limit(1))).one_or_none() is None:
+                return None  # runners ask often, and mostly for nothing
+        asked = select(DeliveryRow, JobRow.webhook).join(JobRow, JobRow.id == DeliveryRow.job_id).where(due)
+        locked = asked.order_by(DeliveryRow.due_at).limit(1).with_for_update(skip_locked=True, of=DeliveryRow)
         async with self._database.transaction() as session:
-            found = (await session.execute(asked)).one_or_none()
+            found = (await session.execute(locked)).one_or_none()
             if found is None:
                 return None
             row, webhook = found

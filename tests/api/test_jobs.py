@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from serve_app.job_queue import JobQueue
 from serve_app.jobs import Jobs
 from serve_app.schemas import JobBody
-from serve_app.tables import UploadRow
+from serve_app.tables import IdempotentRow, UploadRow
 from tests.api.conftest import MAX_UPLOAD_BYTES, assert_problem
 
 SECRET = "whsec_" + base64.b64encode(b"0" * 24).decode()
@@ -185,3 +185,31 @@ def test_events_come_while_the_job_is_worked_on(client: TestClient) -> None:
     with client.stream("GET", job.links.events) as response:
         client.portal.start_task_soon(cancel_soon, client.app.state.jobs)  # type: ignore[attr-defined]
         assert [name for name, _, _ in events_in("".join(response.iter_text()))] == ["state", "state", "end"]
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["answered", "died before its answer was kept"])
+def test_a_job_sent_twice_with_one_idempotency_key_is_one_job(client: TestClient, forget: bool) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first = client.post("/v1/jobs", files={"files": ("a.mp4", b"film")}, headers=headers)
+    if forget:
+
+        async def lose(jobs: Jobs) -> None:
+            async with jobs._database.transaction() as session:
+                await session.execute(delete(IdempotentRow))
+
+        on(client, lose)
+    second = client.post("/v1/jobs", files={"files": ("a.mp4", b"film")}, headers=headers)
+    assert (second.status_code, second.json()["id"]) == (202, first.json()["id"])
+    assert len(client.get("/v1/jobs").json()["items"]) == 1
+
+
+def test_json_with_an_idempotency_key_that_was_used_otherwise_is_refused(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    assert_problem(client.post("/v1/jobs", json={"upload": "upl_1"}, headers=headers), 404, "unknown_upload")
+    other = client.post("/v1/jobs", json={"upload": "upl_2"}, headers=headers)
+    assert_problem(other, 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("url", ["http://example.org/", "ftp://example.org/", "https://a:b@example.org/", "x"])
+def test_a_webhook_that_is_not_https_is_refused(client: TestClient, url: str) -> None:
+    assert_problem(post(client, b"film", webhook_url=url, webhook_secret=SECRET), 403, "address_not_allowed")

@@ -91,7 +91,7 @@ class Shop:
         return await self.until(job_id, "done", "failed", "cancelled")
 
     async def analyses(self) -> list[AnalysisRow]:
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             return list(await session.scalars(select(AnalysisRow).order_by(AnalysisRow.number)))
 
     async def media(self) -> list[str]:
@@ -106,7 +106,7 @@ async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
         while True:
             if await condition():
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
 
 
 Act = Callable[[Shop], Awaitable[None]]
@@ -116,8 +116,8 @@ Play = Callable[[Act], None]
 @pytest.fixture
 def play(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     """Plays a scene beside a runner, which is stopped at its end."""
-    monkeypatch.setattr(job_work, "POLL_S", 0.01)
-    monkeypatch.setattr(job_work, "TICK_S", 0.01)
+    monkeypatch.setattr(job_work, "POLL_S", 0.05)
+    monkeypatch.setattr(job_work, "TICK_S", 0.05)
     monkeypatch.setattr(job_file, "FIRST_PAUSE_S", 0.01)
 
     async def beside_a_runner(act: Act) -> None:
