@@ -75,7 +75,7 @@ def test_a_job_is_followed_to_its_end_and_its_verdict_is_that_of_analyze(
 
 
 def test_the_job_of_a_killed_runner_is_finished_once_by_the_next(client: httpx.Client, forged_clip: bytes) -> None:
-    job = send(client, forged_clip, looped(forged_clip, 40), visualize="true")
+    job = send(client, forged_clip, looped(forged_clip, 8), visualize="true")
     until(lambda: told(client, job)["files"][1]["analysis_id"] is not None)  # recorded, and being drawn
     before = [file["analysis_id"] for file in told(client, job)["files"]]
     (victim,) = replicas("JobRunner")
@@ -89,7 +89,7 @@ def test_the_job_of_a_killed_runner_is_finished_once_by_the_next(client: httpx.C
 
 
 def test_cancelling_stops_the_graphs_work_within_two_seconds(client: httpx.Client, forged_clip: bytes) -> None:
-    job = send(client, looped(forged_clip, 100), visualize="true")
+    job = send(client, looped(forged_clip, 40), visualize="true")
     until(lambda: bool(working()))
     assert client.delete(job["links"]["self"]).json()["state"] == "cancelled"
     until(lambda: not working(), within_s=2)
