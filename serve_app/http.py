@@ -20,10 +20,11 @@ from serve_app.database import Database
 from serve_app.history import History
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, files, health, visualize
+from serve_app.routes import analyze, files, health, history, visualize
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
+from serve_app.stores import Stores
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -52,10 +53,11 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.history = History(database, settings)
+    app.state.history = History(database, app.state.artifacts, settings)
+    app.state.stores = Stores(database, app.state.artifacts)
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in (health.router, analyze.router, visualize.router, files.router):
+    for router in (health.router, analyze.router, visualize.router, files.router, history.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(UnmaskError, errors.on_cause)
