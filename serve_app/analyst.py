@@ -15,7 +15,7 @@ from models.detectors.catalogue import Catalogue, ModelRow
 from models.types import Verdict
 from serve_app.asking import Ask, Caller, Origin
 from serve_app.database import DatabaseUnavailable
-from serve_app.history import Also, Finished, History
+from serve_app.history import Also, Earlier, Finished, History
 from serve_app.ids import new_id
 from serve_app.quotas import seconds_of
 from serve_app.schemas import VerdictBody
@@ -87,8 +87,8 @@ class Analyst:
         answered_by = self.answered_by(ask)
         earlier = await self._earlier(upload, ask, origin, answered_by)
         made = None if earlier else await self._service.analyze(upload, ask, watch)
-        verdict = VerdictBody.model_validate(earlier.body if earlier else made)
-        reused_from = (earlier.reused_from or earlier.id) if earlier else None
+        verdict = earlier.verdict if earlier else VerdictBody.model_validate(made)
+        reused_from = earlier.id if earlier else None
         if made and self._charge:
             await self._charge(origin.caller, seconds_of(verdict.media))
         verdict.timings.receive_s = upload.receive_s
@@ -118,7 +118,7 @@ class Analyst:
             return {}  # they are in the row itself
         return {name: entry.sha256 for name, entry in self._catalogue.store.record(row).items()}
 
-    async def _earlier(self, upload: Upload, ask: Ask, origin: Origin, answered_by: str) -> AnalysisRow | None:
+    async def _earlier(self, upload: Upload, ask: Ask, origin: Origin, answered_by: str) -> Earlier | None:
         if ask.fresh or not self._settings.reuse_results:
             await self._history.check()  # before the work: an answer that cannot be recorded is better not begun
             return None

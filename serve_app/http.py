@@ -27,12 +27,13 @@ from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, jobs, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, history, jobs, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
+from serve_app.stores import Stores
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -73,6 +74,7 @@ ROUTERS = (
     visualize.router,
     drishtiksha.router,
     jobs.router,
+    history.router,
     files.router,
     uploads.router,
     uploads.signed,
@@ -100,7 +102,8 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.history = History(database, settings)
+    app.state.history = History(database, app.state.artifacts, settings)
+    app.state.stores = Stores(database, app.state.artifacts)
     app.state.jobs = Jobs(database)
     app.state.job_intake = JobIntake(
         app.state.jobs,

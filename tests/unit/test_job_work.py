@@ -68,7 +68,7 @@ class Shop:
         self.artifacts = Artifacts(str(folder), b"secret")
         self.graph = Graph()
         self.jobs, self.queue = Jobs(self.database), JobQueue(self.database, lease_s=5.0)
-        analyst = Analyst(self.graph, History(self.database, settings), catalogue, settings)
+        analyst = Analyst(self.graph, History(self.database, self.artifacts, settings), catalogue, settings)
         self.bench = Bench(self.queue, self.graph, analyst, self.artifacts, Remote(""), 1000, 60.0)
 
     async def send(self, *contents: bytes, **options: Any) -> str:
