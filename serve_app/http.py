@@ -26,6 +26,7 @@ from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
 from serve_app.routes import catalogue as models
+from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
@@ -70,6 +71,7 @@ ROUTERS = (
     visualize.router,
     drishtiksha.router,
     files.router,
+    key_routes.router,
     uploads.router,
     uploads.signed,
 )
