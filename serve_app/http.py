@@ -17,6 +17,7 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.documentation import complete
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, batch, drishtiksha, files, health, visualize
@@ -66,6 +67,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in ROUTERS:
         app.include_router(router)
+    complete(app)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
