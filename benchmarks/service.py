@@ -20,12 +20,13 @@ def service_rows(clip: bytes, port: int, console: Console) -> Iterator[Row]:
     key = ensure_key(console)
     profile = check_profile(ROOT / "configs" / "serve" / "local.yaml")
     profile["http_options"]["port"] = port
+    headers = {"X-API-Key": key, "Cache-Control": "no-cache"}  # an answer that was given before would measure nothing
     pipeline = Pipeline()
     with ray_running(console):
         deploy(profile, threading.Event(), console)
         with (
             console.status("Service against the pipeline in one process ..."),
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": key}, timeout=60) as http,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http,
         ):
 
             def call() -> None:

@@ -1,4 +1,4 @@
-"""The deployment that draws a verdict into its media. The work is done in a confined child; here it passes through."""
+"""The deployment that makes media out of media: with a verdict drawn in, or changed. Confined children read it."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from models.media.confined import zygote
 from models.media.limits import Limits
 from models.render.scene import Scene
 from models.render.stream import render
+from models.render.variants import Variant, variants
 
 
 class Visualizer:
@@ -42,6 +43,23 @@ class Visualizer:
             cancelled.set()
             with contextlib.suppress(ValueError):  # a thread is still in it, and ends it when it sees the event
                 pieces.close()
+
+    async def vary(self, media: NDArray[np.uint8]) -> AsyncIterator[Variant]:
+        """Change a still picture in several ways, see `models.render.variants`. Call it with `stream=True`.
+
+        Args:
+            media: `(size_bytes,)` uint8, the file's bytes; arrives by reference and is read in place.
+
+        Raises:
+            MediaError: it is no picture, or cannot be decoded; before the first variant.
+        """
+        cancelled = threading.Event()
+        changed = variants(media, self._limits, cancelled)
+        try:
+            while (variant := await asyncio.to_thread(next, changed, None)) is not None:
+                yield variant
+        finally:
+            cancelled.set()
 
     async def check_health(self) -> None:
         """Raises if the process that draws cannot be started."""

@@ -22,6 +22,8 @@ from serve_app.errors import ApiError, from_cause, problem_response
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
 # And what carries its own proof: addresses that this service signed, for a time.
 OPEN_FOLDERS = ("/static-offline-docs/", FILES_PATH)
+# The same of older services, without the last slash.
+OPEN_SEED_PATHS = frozenset({"/api/health", "/api/v1/detect/health", "/api/v1/docs", "/apidocs"})
 # Routes of older services that asked for no key. Open only with the setting `open_seed_routes`.
 SEED_PATHS = frozenset({"/predict", "/batch_predict", "/detect_deepfake"})
 SEED_FOLDERS = ("/predict/", "/api/")
@@ -84,7 +86,7 @@ class ApiKeyMiddleware:
 
 def is_open(path: str) -> bool:
     """Whether a path is answered without a key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or path.rstrip("/") in OPEN_SEED_PATHS
 
 
 def is_seed_route(path: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from models.errors import MediaError
+from serve_app.config_cli import config_app
 from serve_app.models_cli import models_app
 from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, ending, err, guarded, out
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
 
 ProfileOption = Annotated[Path, typer.Option(help="A Serve configuration file.")]
 

@@ -10,9 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
 
 from models.errors import UnmaskError
 
@@ -34,6 +36,12 @@ class DatabaseError(UnmaskError):
     """The database's address is wrong, or its tables are of another version."""
 
     code = "database_error"
+
+
+class NotStored(UnmaskError):
+    """Nothing of that name is stored for whoever asks; what belongs to another is not told from what never was."""
+
+    code = "not_found"
 
 
 class Database:
@@ -161,3 +169,8 @@ def migrate(url: str) -> None:
         raise DatabaseUnavailable(f"The database cannot be used: {error}") from error
     except CommandError as error:
         raise DatabaseError(f"The database's tables do not fit this version: {error}") from error
+
+
+def insert(session: AsyncSession, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what to do on a conflict: each kind of database has its own class for it."""
+    return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)

@@ -17,9 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.addresses import AddressFailed, AddressNotAllowed
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
-from serve_app.database import DatabaseError, DatabaseUnavailable
+from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
+from serve_app.seed_errors import Refusal, seed_answer
 from serve_app.signing import ExpiredToken, WrongToken
+from serve_app.upload_errors import NoSuchUpload, UploadMissing, UploadTooLarge
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -45,10 +48,16 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
     (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
     (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
+    (NotStored, 404, "It was deleted, has expired, or is not yours: list what there is"),
     (NoSuchArtifact, 404, "The file was erased, or its time is over"),
     (StorageFull, 507, "Tell the operator: the artefact store is full"),
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
     (ArtifactsError, 500, "Tell the operator"),
+    (AddressNotAllowed, 403, "Upload the media instead, or ask the operator to allow the address"),
+    (AddressFailed, 422, "Check that the address can be fetched from the public internet, or upload the media instead"),
+    (NoSuchUpload, 404, "Ask for a new place: POST /v1/uploads"),
+    (UploadMissing, 409, "PUT the file to the address of its place, then ask again"),
+    (UploadTooLarge, 413, "Send a shorter part, or encode it at a lower bit rate"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),
@@ -114,7 +123,11 @@ def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
 
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
-    """The body and headers of an error."""
+    """The body and headers of an error; on the routes of older services in their shape, see `seed_errors`."""
+    refusal = Refusal(scope.get("path", ""), error.status, error.code, error.detail, timestamp(), error.extra)
+    if answer := seed_answer(refusal):
+        status, older = answer
+        return JSONResponse(older, status, error.headers)
     body = problem_body(error, scope.get("path", ""), request_id(scope))
     later = {"Retry-After": LATER_S[error.status]} if error.status in LATER_S else {}
     return JSONResponse(body, error.status, later | error.headers, media_type="application/problem+json")

@@ -18,10 +18,13 @@ from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
 from serve_app.documentation import complete
+from serve_app.history import History
+from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
 from serve_app.routes import catalogue as models
+from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
@@ -39,6 +42,8 @@ ROUTERS = (
     visualize.router,
     drishtiksha.router,
     files.router,
+    uploads.router,
+    uploads.signed,
 )
 
 
@@ -63,17 +68,20 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.analyst = Analyst(service)
+    app.state.history = History(database, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
     complete(app)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(Replayed, on_replayed)
     app.add_exception_handler(UnmaskError, errors.on_cause)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_request)
     app.add_exception_handler(Exception, errors.on_unexpected)
     # The last added is the outermost: the id first, so that a refused key has one too.
+    app.add_middleware(IdempotencyMiddleware, rows=Idempotency(database, settings.idempotency_hours * 3600))
     app.add_middleware(
         ApiKeyMiddleware, key_digest=key_digest, find=keys.find, open_seed_routes=settings.open_seed_routes
     )

@@ -22,6 +22,7 @@ from deployments.retry import FIRST_PAUSE_S, call
 from models.detectors.catalogue import Catalogue
 from models.errors import DecoderCrashed, Overloaded, UnmaskError
 from models.render.scene import Bounds, Scene
+from models.render.variants import Variant
 from models.types import Verdict
 from serve_app.asking import Ask
 from serve_app.http import create_http
@@ -98,6 +99,19 @@ class GraphService:
                     yield piece
         except RayActorError as error:
             raise DecoderCrashed("the process that draws died on this file.") from error
+        finally:
+            response.cancel()
+
+    async def vary(self, upload: Upload) -> AsyncGenerator[Variant]:
+        """A still picture, changed in several ways."""
+        ref = await asyncio.to_thread(put_file, upload)
+        response: Any = self._visualizer.vary.remote(ref)
+        try:
+            with _own_errors():
+                async for variant in response:
+                    yield variant
+        except RayActorError as error:
+            raise DecoderCrashed("the process that changes pictures died on this file.") from error
         finally:
             response.cancel()
 

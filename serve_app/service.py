@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployments.progress import Progress
+from models.render.variants import Variant
 from models.types import Verdict
 from serve_app.asking import Ask
 from serve_app.uploads import Upload
@@ -50,6 +51,9 @@ class Service(Protocol):
 
         Errors may also come with the first piece.
         """
+
+    def vary(self, upload: Upload) -> AsyncGenerator[Variant]:
+        """A still picture, changed in the ways of `models.render.variants`, or an error of `models.errors`."""
 
     def draw(self, upload: Upload, verdict: Verdict) -> AsyncGenerator[bytes]:
         """The media of an upload with its verdict drawn into it, in pieces, as `Visual.pieces`."""

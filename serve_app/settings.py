@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.addresses import parsed
 from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
@@ -55,6 +56,14 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    idempotency_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("idempotency_hours"),
+            description="hours that the answer to an Idempotency-Key is kept",
+        ),
+    ] = 24.0
     default_model: Annotated[
         str,
         Field(
@@ -91,6 +100,21 @@ class Settings(BaseSettings):
             description="where annotated media, reports and jobs' media are kept: a folder, or s3://bucket/prefix",
         ),
     ] = str(DATA_FOLDER / "artifacts")
+    reuse_results: Annotated[
+        bool,
+        Field(
+            validation_alias=_names("reuse_results"),
+            description="whether a file that was analysed before with the same models gets the same answer again",
+        ),
+    ] = True
+    history_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("history_days"),
+            description="days that analyses are kept; 0 keeps them until they are deleted",
+        ),
+    ] = 365.0
     s3_endpoint: Annotated[
         str,
         Field(
@@ -128,6 +152,22 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
+    url_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("url_allow"),
+            description="hosts, networks and s3://bucket/prefix, by commas, that media is fetched from; empty: none",
+        ),
+    ] = ""
+    upload_lifetime_s: Annotated[
+        int,
+        Field(
+            ge=60,
+            le=7 * 24 * 3600,  # S3 signs for no longer
+            validation_alias=_names("upload_lifetime_s"),
+            description="seconds that a place of POST /v1/uploads is kept",
+        ),
+    ] = 3600
     hub_url: Annotated[
         str,
         Field(
@@ -265,6 +305,12 @@ class Settings(BaseSettings):
             description="bytes of address space of the process that decodes",
         ),
     ] = _MEDIA.memory_bytes
+
+    @field_validator("url_allow")
+    @classmethod
+    def _known_kinds(cls, allow: str) -> str:
+        parsed(allow)
+        return allow
 
     @field_validator("api_key")
     @classmethod

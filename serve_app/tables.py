@@ -79,7 +79,7 @@ class Counter(Table):
 class AnalysisRow(Table):
     """One finished analysis. `body` is the `VerdictBody` without its pictures, which are artefacts.
 
-    `answered_by` identifies everything beside the file that the answer depends on (see `history.answered_by`): an
+    `answered_by` identifies everything beside the file that the answer depends on (see `Analyst.answered_by`): an
     analysis of the same file with the same is reused. `artifacts` are names in the artefact store, by what they are.
     """
 
@@ -113,7 +113,7 @@ class AnalysisRow(Table):
     reused_from: Mapped[str | None] = mapped_column(Id)
     batch_id: Mapped[str | None] = mapped_column(Id, index=True)
     job_id: Mapped[str | None] = mapped_column(Id, index=True)
-    body: Mapped[dict[str, Any]]
+    body: Mapped[dict[str, Any]] = mapped_column(deferred=True, deferred_raiseload=True)
     artifacts: Mapped[dict[str, Any]]
 
 

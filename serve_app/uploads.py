@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from serve_app.errors import ApiError
 from serve_app.forms import OVERHEAD_BYTES, Form
+from serve_app.idempotency import claim
 
 FILE_FIELDS = ("video", "media", "file")
 MAX_NAME_CHARACTERS = 255
@@ -180,7 +181,9 @@ async def receive(
         The upload, its file at position 0; the caller closes it.
 
     Raises:
-        ApiError: 400 (malformed, no file, too many fields), 408, 413, 415, 503 or 507, each naming its cause.
+        ApiError: 400 (malformed, no file, too many fields), 408, 413, 415, 503 or 507, each naming its cause; 409 or
+            422 for its idempotency key.
+        Replayed: its idempotency key was answered before.
     """
     received = await receive_all(request, Intake(max_bytes, timeout_s, fields))
     return received.files[0]
@@ -193,16 +196,37 @@ async def receive_all(request: Request, intake: Intake) -> Uploads:
     started = time.monotonic()
     basket = _Basket(intake)
     try:
-        with _failures():
+        with failures():
             body = _body(request, intake, basket)
             async with asyncio.timeout(intake.timeout_s):
                 await _feed(body, request.stream(), intake.body_bytes)
             received = basket.finish(body.fields, time.monotonic() - started)
             body.check()
+        await claim(request, [(file.filename, file.size_bytes, file.sha256) for file in received.files], body.fields)
     except BaseException:
         basket.close()
         raise
     return received
+
+
+async def keep(pieces: AsyncIterator[bytes], filename: str, max_bytes: int, timeout_s: float) -> Upload:
+    """Media that does not come as a body, received in the same way; the caller closes it.
+
+    Raises:
+        ApiError: 408, 413, 503 or 507; and what `pieces` raises.
+    """
+    started = time.monotonic()
+    basket = _Basket(Intake(max_bytes, timeout_s))
+    try:
+        with failures():
+            basket.begin("", filename)
+            async with asyncio.timeout(timeout_s):
+                async for piece in pieces:
+                    basket.write(memoryview(piece))
+            return basket.finish({}, time.monotonic() - started).files[0]
+    except BaseException:
+        basket.close()
+        raise
 
 
 async def _feed(body: Form | _Raw, chunks: AsyncIterator[bytes], max_bytes: int) -> None:
@@ -254,7 +278,7 @@ def declared_bytes(request: Request) -> int:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def failures() -> Iterator[None]:
     """Everything that can go wrong while a body arrives, as an `ApiError`."""
     try:
         yield

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import httpx
@@ -93,24 +94,25 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """A new PostgreSQL server, gone at the end."""
+def postgres() -> Iterator[Postgres]:
+    """A new PostgreSQL server, gone at the end.
+
+    Not in pytest's own folder: every session that starts closes that to other users, and the server is one.
+    """
     needs("PostgreSQL", postgres_programs(), "apt-get", "install", "-y", "--no-install-recommends", "postgresql")
     programs = postgres_programs()
     assert programs
-    server = Postgres(programs, folder, free_port())
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents[:3]:
-            with suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    server.create()
-    server.start()
-    try:
-        yield server
-    finally:
-        with suppress(AssertionError):
-            server.stop()
+    with TemporaryDirectory(prefix="unmask-postgres-") as folder:
+        server = Postgres(programs, Path(folder), free_port())
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            with suppress(AssertionError):
+                server.stop()
 
 
 @dataclass(slots=True)

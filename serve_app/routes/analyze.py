@@ -150,6 +150,7 @@ def body_of(request: Request, upload: Upload, analysis: Analysis, total_s: float
         {
             **verdict.model_copy(update={"timings": timings}).model_dump(),
             "id": analysis.id,
+            "recorded": bool(analysis.id),
             "reused_from": analysis.reused_from,
             "prediction": verdict.verdict,
             "processing_time": total_s,

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from deployments.progress import Progress
 from models.detectors.catalogue import read_catalogue
+from models.render.variants import CHANGES, Variant
 from models.types import (
     DetectorReport,
     FaceBox,
@@ -82,6 +83,10 @@ class FakeService:
                 yield piece
         finally:
             self.closed = True
+
+    async def vary(self, upload: Upload) -> AsyncGenerator[Variant]:  # noqa: ARG002
+        for change in CHANGES:
+            yield Variant(change, f"a picture after {change}".encode(), (200, 100))
 
     async def health(self) -> Mapping[str, DeploymentHealth]:
         return self.deployments
