@@ -125,7 +125,7 @@ async def resolved(host: str, port: int) -> Sequence[Address]:
             )
     except (OSError, UnicodeError, TimeoutError):
         raise AddressFailed(f"There is no host {host[:253]}.") from None
-    return [unmapped(ipaddress.ip_address(entry[4][0].partition("%")[0])) for entry in entries]
+    return [unmapped(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])) for entry in entries]
 
 
 def is_public(address: Address) -> bool:

@@ -6,35 +6,31 @@ from datetime import UTC
 
 from fastapi import APIRouter, Request, Response
 
-from models.errors import UnmaskError
 from serve_app.artifacts import Artifacts
-from serve_app.asking import caller_of
-from serve_app.errors import from_cause
-from serve_app.routes.analyze import KEYS
+from serve_app.asking import ANALYZE, caller_of
+from serve_app.auth import requires
 from serve_app.routes.problems import problems
 from serve_app.schemas import PlaceBody, PlaceRequest
 from serve_app.settings import Settings
 from serve_app.uploads import declared_bytes, failures, too_large
 from serve_app.uploads_direct import Places
 
-router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=KEYS)
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[requires(ANALYZE)])
 signed = APIRouter(prefix="/v1/files", tags=["uploads"])
 
+NO_SCOPE = (403, "the key may not analyse")
 UNAVAILABLE = (503, "the database or the artefact store does not answer")
 
 
 @router.post(
     "",
     status_code=201,
-    responses=problems((401, "the key is missing or wrong"), (422, "the body is malformed"), UNAVAILABLE),
+    responses=problems((401, "the key is missing or wrong"), NO_SCOPE, (422, "the body is malformed"), UNAVAILABLE),
 )
 async def place(request: Request, asked: PlaceRequest) -> PlaceBody:
     """A place for one file: PUT it to `url`, then name `id` in `POST /v1/jobs`."""
     settings: Settings = request.app.state.settings
-    try:
-        given = await places(request).give(caller_of(request).owner, asked.filename)
-    except UnmaskError as error:
-        raise from_cause(error) from error
+    given = await places(request).give(caller_of(request).owner, asked.filename)
     return PlaceBody(
         id=given.id,
         filename=given.filename,
@@ -48,14 +44,11 @@ async def place(request: Request, asked: PlaceRequest) -> PlaceBody:
 @router.delete(
     "/{upload_id}",
     status_code=204,
-    responses=problems((401, "the key is missing or wrong"), (404, "no such upload"), UNAVAILABLE),
+    responses=problems((401, "the key is missing or wrong"), NO_SCOPE, (404, "no such upload"), UNAVAILABLE),
 )
 async def erase(request: Request, upload_id: str) -> Response:
     """Give the place back, and erase what was put there."""
-    try:
-        await places(request).erase(caller_of(request).owner, upload_id)
-    except UnmaskError as error:
-        raise from_cause(error) from error
+    await places(request).erase(caller_of(request).owner, upload_id)
     return Response(status_code=204)
 
 
@@ -82,16 +75,13 @@ async def put(request: Request, token: str) -> Response:
     """The file for a place of `POST /v1/uploads`, where the artefact store is a folder of ours. No key is needed."""
     settings: Settings = request.app.state.settings
     artifacts: Artifacts = request.app.state.artifacts
-    try:
-        (name,) = artifacts.opened("put", token)
-        await places(request).check(name)
-        if declared_bytes(request) > settings.max_upload_bytes:
-            raise too_large(settings.max_upload_bytes)
-        with failures():
-            async with asyncio.timeout(settings.upload_timeout_s):
-                await artifacts.put(name, capped(request.stream(), settings.max_upload_bytes))
-    except UnmaskError as error:
-        raise from_cause(error) from error
+    (name,) = artifacts.opened("put", token)
+    await places(request).check(name)
+    if declared_bytes(request) > settings.max_upload_bytes:
+        raise too_large(settings.max_upload_bytes)
+    with failures():
+        async with asyncio.timeout(settings.upload_timeout_s):
+            await artifacts.put(name, capped(request.stream(), settings.max_upload_bytes))
     return Response(status_code=204)
 
 

@@ -39,7 +39,7 @@ def place(client: TestClient, filename: str = "clip.mp4") -> dict[str, Any]:
     return body
 
 
-def put(client: TestClient, url: str, content: bytes) -> httpx.Response:
+def put(client: TestClient, url: str, content: bytes) -> Any:
     if url.startswith("http"):
         return httpx.put(url, content=content)
     del client.headers["X-API-Key"]
