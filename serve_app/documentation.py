@@ -28,7 +28,10 @@ RETRY_AFTER = {
 
 
 def complete(app: FastAPI) -> None:
-    """Let an application's `/openapi.json` say of each route every answer it can give."""
+    """Let an application's `/openapi.json` say of each route every answer it can give.
+
+    Replacing the method is the way that FastAPI's documentation gives.
+    """
     plain: Callable[[], Schema] = app.openapi
     done: list[Schema] = []
 
@@ -37,7 +40,7 @@ def complete(app: FastAPI) -> None:
             done.append(completed(plain()))
         return done[0]
 
-    app.openapi = openapi  # type: ignore[method-assign] - FastAPI's own way to extend it
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def completed(schema: Schema) -> Schema:
@@ -54,8 +57,8 @@ def completed(schema: Schema) -> Schema:
 
 def _complete(path: str, method: str, operation: Schema) -> None:
     responses: Schema = operation["responses"]
-    for status, when in _usual(method, operation).items():
-        responses.setdefault(str(status), {"description": when})
+    for code, when in _usual(method, operation).items():
+        responses.setdefault(str(code), {"description": when})
     for status, response in responses.items():
         if status[0] in "45" and not _own_body(response):
             response["content"] = _error_body(path)
