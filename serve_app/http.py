@@ -19,6 +19,7 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.documentation import complete
 from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
@@ -103,6 +104,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
+    complete(app)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(Replayed, on_replayed)
     app.add_exception_handler(UnmaskError, errors.on_cause)
