@@ -280,7 +280,7 @@ def opened(url: str, s3: S3Options, endpoint: str = "") -> LocalStore | S3Store:
     """The store of an address; raises `ArtifactsError`. A folder is made where there is none."""
     try:
         if url.startswith(S3):
-            return _bucket(url, s3, endpoint or s3.endpoint)
+            return bucket(url, s3, endpoint)
         if "://" in url:
             raise ArtifactsError(
                 f"UNMASK_ARTIFACTS_URL is of kind {url.partition(':')[0]!r}.",
@@ -291,9 +291,11 @@ def opened(url: str, s3: S3Options, endpoint: str = "") -> LocalStore | S3Store:
         raise ArtifactsError(f"UNMASK_ARTIFACTS_URL cannot be used: {_first_line(error)}") from error
 
 
-def _bucket(url: str, s3: S3Options, endpoint: str) -> S3Store:
-    bucket, _, prefix = url.removeprefix(S3).partition("/")
-    if not bucket:
+def bucket(url: str, s3: S3Options, endpoint: str = "") -> S3Store:
+    """The bucket of an address `s3://bucket/prefix`, at another endpoint than the options' if one is given."""
+    name, _, prefix = url.removeprefix(S3).partition("/")
+    endpoint = endpoint or s3.endpoint
+    if not name:
         raise ArtifactsError("UNMASK_ARTIFACTS_URL names no bucket.", "Such as s3://unmask/artifacts.")
     given = {
         "endpoint": endpoint,
@@ -302,7 +304,7 @@ def _bucket(url: str, s3: S3Options, endpoint: str) -> S3Store:
         "secret_access_key": s3.secret_access_key,
     }
     return S3Store(
-        bucket,
+        name,
         prefix=prefix.strip("/") or None,
         client_options={
             "allow_http": endpoint.startswith("http://"),  # the operator wrote it

@@ -17,10 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from models import errors as causes
+from serve_app.addresses import AddressFailed, AddressNotAllowed
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
 from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
 from serve_app.seed_errors import Refusal, seed_answer
 from serve_app.signing import ExpiredToken, WrongToken
+from serve_app.upload_errors import NoSuchUpload, UploadMissing, UploadTooLarge
 
 LOGGER = logging.getLogger("ray.serve")
 RETRY_AFTER_S = "2"  # about as long as one ordinary clip takes
@@ -51,6 +53,11 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (StorageFull, 507, "Tell the operator: the artefact store is full"),
     (StorageUnavailable, 503, "Try again after the seconds in Retry-After"),
     (ArtifactsError, 500, "Tell the operator"),
+    (AddressNotAllowed, 403, "Upload the media instead, or ask the operator to allow the address"),
+    (AddressFailed, 422, "Check that the address can be fetched from the public internet, or upload the media instead"),
+    (NoSuchUpload, 404, "Ask for a new place: POST /v1/uploads"),
+    (UploadMissing, 409, "PUT the file to the address of its place, then ask again"),
+    (UploadTooLarge, 413, "Send a shorter part, or encode it at a lower bit rate"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),

@@ -3,7 +3,7 @@
 import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 Region = Literal["frame", "face", "audio"]
@@ -484,6 +484,26 @@ class HealthBody(Body):
     default_model: str
     available_models: list[str]
     deployments: dict[str, DeploymentBody]
+
+
+class PlaceRequest(BaseModel):
+    """`POST /v1/uploads`: what is to be uploaded."""
+
+    filename: Annotated[str, Field(max_length=1024, description="what the file is called")] = ""
+
+
+class PlaceBody(Body):
+    """A place for one file: send it to `url` by `method`, then name `id` in `POST /v1/jobs`.
+
+    `url` is absolute, or a path of this service; it carries its own proof and needs no key.
+    """
+
+    id: str
+    filename: str
+    method: Literal["PUT"]
+    url: str
+    max_bytes: int
+    expires_at: str
 
 
 class ProblemBody(BaseModel):

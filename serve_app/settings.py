@@ -17,6 +17,7 @@ from models.errors import UnmaskError
 from models.faces.tools import FaceTools
 from models.media.limits import Limits
 from models.types import Precision
+from serve_app.addresses import parsed
 from serve_app.artifacts import S3Options
 
 ENV_FILE = ROOT / ".env"
@@ -55,6 +56,29 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("requests_per_minute"),
+            description="requests of a key that has no limit of its own; 0 for none. The operator's key has none",
+        ),
+    ] = 600
+    media_seconds_per_hour: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("media_seconds_per_hour"),
+            description="seconds of media that such a key may have analysed; 0 for no limit",
+        ),
+    ] = 36_000
+    cors_origins: Annotated[
+        str,
+        Field(
+            validation_alias=_names("cors_origins"),
+            description="origins whose pages may call the service, separated by commas, or *; empty for none",
+        ),
+    ] = ""
     idempotency_hours: Annotated[
         float,
         Field(
@@ -151,6 +175,22 @@ class Settings(BaseSettings):
             description="whether the bucket's name is part of the S3's host name, and not of the path",
         ),
     ] = False
+    url_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("url_allow"),
+            description="hosts, networks and s3://bucket/prefix, by commas, that media is fetched from; empty: none",
+        ),
+    ] = ""
+    upload_lifetime_s: Annotated[
+        int,
+        Field(
+            ge=60,
+            le=7 * 24 * 3600,  # S3 signs for no longer
+            validation_alias=_names("upload_lifetime_s"),
+            description="seconds that a place of POST /v1/uploads is kept",
+        ),
+    ] = 3600
     hub_url: Annotated[
         str,
         Field(
@@ -289,6 +329,12 @@ class Settings(BaseSettings):
         ),
     ] = _MEDIA.memory_bytes
 
+    @field_validator("url_allow")
+    @classmethod
+    def _known_kinds(cls, allow: str) -> str:
+        parsed(allow)
+        return allow
+
     @field_validator("api_key")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
@@ -307,6 +353,10 @@ class Settings(BaseSettings):
                 f"Set it in the environment or in {ENV_FILE}; `unmask key` prints a good one.",
             )
         return self.api_key.get_secret_value()
+
+    def cors(self) -> list[str]:
+        """The origins whose pages may call the service."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
 
     def read_catalogue(self) -> Catalogue:
         """The catalogue with what is to be served and where files are; raises `CatalogueError`."""

@@ -196,7 +196,7 @@ async def receive_all(request: Request, intake: Intake) -> Uploads:
     started = time.monotonic()
     basket = _Basket(intake)
     try:
-        with _failures():
+        with failures():
             body = _body(request, intake, basket)
             async with asyncio.timeout(intake.timeout_s):
                 await _feed(body, request.stream(), intake.body_bytes)
@@ -207,6 +207,26 @@ async def receive_all(request: Request, intake: Intake) -> Uploads:
         basket.close()
         raise
     return received
+
+
+async def keep(pieces: AsyncIterator[bytes], filename: str, max_bytes: int, timeout_s: float) -> Upload:
+    """Media that does not come as a body, received in the same way; the caller closes it.
+
+    Raises:
+        ApiError: 408, 413, 503 or 507; and what `pieces` raises.
+    """
+    started = time.monotonic()
+    basket = _Basket(Intake(max_bytes, timeout_s))
+    try:
+        with failures():
+            basket.begin("", filename)
+            async with asyncio.timeout(timeout_s):
+                async for piece in pieces:
+                    basket.write(memoryview(piece))
+            return basket.finish({}, time.monotonic() - started).files[0]
+    except BaseException:
+        basket.close()
+        raise
 
 
 async def _feed(body: Form | _Raw, chunks: AsyncIterator[bytes], max_bytes: int) -> None:
@@ -258,7 +278,7 @@ def declared_bytes(request: Request) -> int:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def failures() -> Iterator[None]:
     """Everything that can go wrong while a body arrives, as an `ApiError`."""
     try:
         yield

@@ -9,9 +9,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
-from models.errors import UnmaskError
 from serve_app.artifacts import Artifacts, content_type_of
-from serve_app.errors import ApiError, from_cause
+from serve_app.errors import ApiError
 from serve_app.routes.problems import problems
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
@@ -37,19 +36,16 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 async def file(request: Request, token: str, wanted: Annotated[str, Header(alias="Range")] = "") -> Response:
     """The file that an answer linked to, or a range of its bytes. No key is needed, and it cannot be guessed."""
     artifacts: Artifacts = request.app.state.artifacts
-    try:
-        name, filename = artifacts.opened("get", token)
-        size_bytes = await artifacts.size(name)
-        part = within(wanted, size_bytes)
-        start, end = part or (0, size_bytes)
-        headers = {**headers_of(name, filename), "Content-Length": str(end - start)}
-        if part:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
-        if request.method == "HEAD":
-            return Response(headers=headers, media_type=content_type_of(name))
-        body = await begun(artifacts.stream(name, start, end))
-    except UnmaskError as error:
-        raise from_cause(error) from error
+    name, filename = artifacts.opened("get", token)
+    size_bytes = await artifacts.size(name)
+    part = within(wanted, size_bytes)
+    start, end = part or (0, size_bytes)
+    headers = {**headers_of(name, filename), "Content-Length": str(end - start)}
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=content_type_of(name))
+    body = await begun(artifacts.stream(name, start, end))
     return StreamingResponse(body, 206 if part else 200, headers, content_type_of(name))
 
 

@@ -56,7 +56,12 @@ def test_models_imports_neither_ray_nor_http() -> None:
 
 
 def test_client_imports_only_schemas_of_ours() -> None:
-    ours = {name for name in imported(ROOT / "serve_app/client.py") if name.partition(".")[0] in OURS}
+    ours = {
+        name
+        for file in files("serve_app/client")
+        for name in imported(file)
+        if name.partition(".")[0] in OURS and not name.startswith("serve_app.client")
+    }
     assert ours == {"serve_app.schemas"}
 
 

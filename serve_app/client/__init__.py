@@ -1,0 +1,26 @@
+"""Clients of the service: over HTTP for every program, through deployment handles inside a Ray cluster.
+
+`Client` and `AsyncClient` answer with the bodies of `serve_app.schemas`, which is all of ours that they import.
+"""
+
+from serve_app.client import errors
+from serve_app.client.asynchronous import AsyncClient, AsyncJob
+from serve_app.client.calls import Drawn, How, JobHow
+from serve_app.client.errors import ServiceError
+from serve_app.client.following import JobProgress
+from serve_app.client.steps import Retries
+from serve_app.client.sync import Client, Job
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "Client",
+    "Drawn",
+    "How",
+    "Job",
+    "JobHow",
+    "JobProgress",
+    "Retries",
+    "ServiceError",
+    "errors",
+]
