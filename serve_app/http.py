@@ -19,6 +19,7 @@ from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.auth import ApiKeyMiddleware
 from serve_app.database import Database
+from serve_app.documentation import complete
 from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.job_intake import JobIntake
@@ -29,6 +30,7 @@ from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, batch, drishtiksha, files, health, history, jobs, uploads, visualize
 from serve_app.routes import catalogue as models
+from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
@@ -76,6 +78,7 @@ ROUTERS = (
     jobs.router,
     history.router,
     files.router,
+    key_routes.router,
     uploads.router,
     uploads.signed,
 )
@@ -116,6 +119,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
+    complete(app)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(Replayed, on_replayed)
     app.add_exception_handler(UnmaskError, errors.on_cause)

@@ -221,6 +221,13 @@ class Settings(BaseSettings):
             description="of the detectors' forward passes: fp32, or bf16 or fp16 for speed on a GPU",
         ),
     ] = "fp32"
+    cuda_visible_devices: Annotated[
+        str | None,
+        Field(
+            validation_alias=_names("cuda_visible_devices", "CUDA_VISIBLE_DEVICES"),
+            description="the GPUs that `unmask up` gives to the service, such as 0,1; empty for none of them",
+        ),
+    ] = None
     face_finder: Annotated[
         str,
         Field(
