@@ -25,13 +25,14 @@ from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, 
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, history, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
+from serve_app.stores import Stores
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -72,6 +73,7 @@ ROUTERS = (
     visualize.router,
     drishtiksha.router,
     files.router,
+    history.router,
     key_routes.router,
     uploads.router,
     uploads.signed,
@@ -99,7 +101,8 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.history = History(database, settings)
+    app.state.history = History(database, app.state.artifacts, settings)
+    app.state.stores = Stores(database, app.state.artifacts)
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):

@@ -138,6 +138,14 @@ class Settings(BaseSettings):
             description="days that analyses are kept; 0 keeps them until they are deleted",
         ),
     ] = 365.0
+    artifacts_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("artifacts_days"),
+            description="days that pictures and annotated media of analyses are kept; 0 keeps them as long as the rest",
+        ),
+    ] = 90.0
     s3_endpoint: Annotated[
         str,
         Field(
