@@ -21,7 +21,7 @@ from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, report, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
@@ -43,6 +43,7 @@ ROUTERS = (
     files.router,
     uploads.router,
     uploads.signed,
+    report.router,
 )
 
 
