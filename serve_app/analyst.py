@@ -5,17 +5,18 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from deployments.progress import Progress
 from models.detectors.catalogue import Catalogue, ModelRow
-from serve_app.asking import Ask, Origin
+from serve_app.asking import Ask, Caller, Origin
 from serve_app.database import DatabaseUnavailable
 from serve_app.history import Also, Finished, History
 from serve_app.ids import new_id
+from serve_app.quotas import seconds_of
 from serve_app.schemas import VerdictBody
 from serve_app.service import Service
 from serve_app.settings import Settings
@@ -24,6 +25,7 @@ from serve_app.uploads import Upload
 
 LOGGER = logging.getLogger("ray.serve")
 Watch = Callable[[Progress], None]
+Charge = Callable[[Caller, float], Awaitable[None]]  # counts a caller's seconds of media that were analysed
 
 # An analysis is done and the database went away meanwhile: how long to hope for it, and how often to ask.
 RECORD_PATIENCE_S = 8.0
@@ -52,8 +54,15 @@ class Analysis:
 class Analyst:
     """Analyses uploads, or answers what was answered before, and records what came of it."""
 
-    def __init__(self, service: Service, history: History, catalogue: Catalogue, settings: Settings) -> None:
-        self._service, self._history = service, history
+    def __init__(
+        self,
+        service: Service,
+        history: History,
+        catalogue: Catalogue,
+        settings: Settings,
+        charge: Charge | None = None,
+    ) -> None:
+        self._service, self._history, self._charge = service, history, charge
         self._catalogue, self._settings = catalogue, settings
 
     async def analyze(
@@ -79,6 +88,8 @@ class Analyst:
         else:
             verdict = VerdictBody.model_validate(await self._service.analyze(upload, ask, watch))
             reused_from = None
+            if self._charge:
+                await self._charge(origin.caller, seconds_of(verdict.media))
         verdict.timings.receive_s = upload.receive_s
         finished = Finished(new_id("ana"), verdict, upload.filename, upload.sha256, answered_by, origin, reused_from)
         row = await self._recorded(finished, also)

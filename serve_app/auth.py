@@ -95,7 +95,10 @@ def is_seed_route(path: str) -> bool:
 
 
 def requires(scope: str) -> Any:
-    """A dependency of routes: the caller's key must have this scope, else 403. The documentation learns of the key."""
+    """A dependency of routes: the caller's key must have this scope, else 403. The documentation learns of the key.
+
+    A POST with `analyze` also needs seconds of media left, else 429: before the body is read.
+    """
 
     async def check(
         request: Request,
@@ -104,6 +107,8 @@ def requires(scope: str) -> Any:
     ) -> None:
         if scope not in caller_of(request).scopes:
             raise _missing(scope)
+        if scope == ANALYZE and request.method == "POST":
+            await request.app.state.quotas.check(caller_of(request))
 
     return Depends(check)
 

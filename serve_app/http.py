@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from models.detectors.catalogue import Catalogue
 from models.errors import UnmaskError
@@ -20,6 +22,7 @@ from serve_app.database import Database
 from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
 from serve_app.keys import Keys
+from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
 from serve_app.routes import analyze, batch, drishtiksha, files, health, report, uploads, visualize
 from serve_app.routes import catalogue as models
@@ -32,6 +35,32 @@ ABOUT = """Tells whether a video was manipulated, which face, how sure, and when
 
 Send the key as `X-API-Key` or `Authorization: Bearer`. Errors are RFC 9457 problem+json.
 """
+# For pages of other origins, where the operator allows them. The key is a header, so cookies need not be sent.
+CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_headers": [
+        "Authorization",
+        "Cache-Control",
+        "Content-Type",
+        "Idempotency-Key",
+        "Last-Event-ID",
+        "X-API-Key",
+    ],
+    "expose_headers": [
+        "Content-Disposition",
+        "Idempotency-Replayed",
+        "Link",
+        "Location",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+        "X-Request-ID",
+        "X-Unmask-Heatmap",
+        "X-Unmask-P-Fake",
+        "X-Unmask-Verdict",
+    ],
+    "max_age": 600,
+}
 
 ROUTERS = (
     health.router,
@@ -57,7 +86,7 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         key_digest: SHA-256 of the API key.
     """
     database = Database(settings.database_url)
-    keys = Keys(database)
+    keys, quotas = Keys(database), Quotas(database, settings)
 
     @asynccontextmanager
     async def running(_app: FastAPI) -> AsyncIterator[None]:
@@ -65,11 +94,11 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
         await database.close()
 
     app = FastAPIOffline(title="Unmask", version=version("unmask"), description=ABOUT, lifespan=running)
+    app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
-    app.state.database, app.state.keys = database, keys
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.history = History(database, settings)
-    app.state.analyst = Analyst(service, app.state.history, catalogue, settings)
+    app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):
         app.include_router(router)
@@ -81,8 +110,11 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.add_exception_handler(Exception, errors.on_unexpected)
     # The last added is the outermost: the id first, so that a refused key has one too.
     app.add_middleware(IdempotencyMiddleware, rows=Idempotency(database, settings.idempotency_hours * 3600))
+    app.add_middleware(QuotaMiddleware, quotas=quotas)
     app.add_middleware(
         ApiKeyMiddleware, key_digest=key_digest, find=keys.find, open_seed_routes=settings.open_seed_routes
     )
+    if origins := settings.cors():
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **CORS)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -56,6 +56,29 @@ class Settings(BaseSettings):
             description="whether the routes of the older services that asked for no key need none here either",
         ),
     ] = False
+    requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("requests_per_minute"),
+            description="requests of a key that has no limit of its own; 0 for none. The operator's key has none",
+        ),
+    ] = 600
+    media_seconds_per_hour: Annotated[
+        int,
+        Field(
+            ge=0,
+            validation_alias=_names("media_seconds_per_hour"),
+            description="seconds of media that such a key may have analysed; 0 for no limit",
+        ),
+    ] = 36_000
+    cors_origins: Annotated[
+        str,
+        Field(
+            validation_alias=_names("cors_origins"),
+            description="origins whose pages may call the service, separated by commas, or *; empty for none",
+        ),
+    ] = ""
     idempotency_hours: Annotated[
         float,
         Field(
@@ -330,6 +353,10 @@ class Settings(BaseSettings):
                 f"Set it in the environment or in {ENV_FILE}; `unmask key` prints a good one.",
             )
         return self.api_key.get_secret_value()
+
+    def cors(self) -> list[str]:
+        """The origins whose pages may call the service."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
 
     def read_catalogue(self) -> Catalogue:
         """The catalogue with what is to be served and where files are; raises `CatalogueError`."""

@@ -15,8 +15,9 @@ from models.detectors.catalogue import Catalogue
 from models.errors import UnmaskError
 from models.render.stream import content_type, suffix
 from models.types import MediaFacts, Verdict
-from serve_app.asking import Ask
+from serve_app.asking import Ask, caller_of
 from serve_app.errors import from_cause
+from serve_app.quotas import seconds_of
 from serve_app.routes.analyze import KEYS, PROBLEMS, ModelName, asked, form, known, too_slow
 from serve_app.service import Visual
 from serve_app.settings import Settings
@@ -59,6 +60,7 @@ async def visualize(request: Request, model: ModelName = "", heatmap: Heatmap = 
                     visual: Visual = await request.app.state.service.visualize(upload, Ask(model, heat=heatmap))
                     held.push_async_callback(visual.pieces.aclose)
                     first = await anext(visual.pieces)  # what is wrong with the media shows here at the latest
+                    await request.app.state.quotas.charge(caller_of(request), seconds_of(visual.verdict.media))
         except TimeoutError:
             raise too_slow(settings.request_timeout_s) from None
         except UnmaskError as error:

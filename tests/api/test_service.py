@@ -94,6 +94,6 @@ def test_a_request_without_an_id_gets_one(anonymous: TestClient, headers: dict[s
     assert len(anonymous.post("/analyze", headers=headers).json()["request_id"]) == 36
 
 
-def test_middleware_runs_in_order_request_id_then_key(anonymous: TestClient) -> None:
+def test_middleware_runs_in_order_request_id_key_quota_idempotency(anonymous: TestClient) -> None:
     names = [entry.cls.__name__ for entry in anonymous.app.user_middleware]  # type: ignore[attr-defined]
-    assert names == ["RequestIdMiddleware", "ApiKeyMiddleware"]
+    assert names == ["RequestIdMiddleware", "ApiKeyMiddleware", "QuotaMiddleware", "IdempotencyMiddleware"]
