@@ -114,7 +114,7 @@ def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTo
 
 def nodes() -> int:
     """How many machines the cluster has now; 1 where there is none yet."""
-    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1  # type: ignore[no-untyped-call]
 
 
 def check_spread(settings: Settings, nodes: int) -> None:
