@@ -25,7 +25,7 @@ from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, 
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, history, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, history, report, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
@@ -77,6 +77,7 @@ ROUTERS = (
     key_routes.router,
     uploads.router,
     uploads.signed,
+    report.router,
 )
 
 
