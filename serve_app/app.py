@@ -10,6 +10,7 @@ from ray.serve import Application
 from deployments.detector import Detector
 from deployments.ensemble_router import EnsembleRouter
 from deployments.frame_extractor import FrameExtractor
+from deployments.job_runner import JobRunner
 from deployments.visualizer import Visualizer
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import ROOT
@@ -19,6 +20,7 @@ from serve_app.artifacts import S3, prepare
 from serve_app.auth import digest
 from serve_app.database import migrate, parsed
 from serve_app.ingress import Ingress
+from serve_app.job_runner import begin
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.service import detector_name
 from serve_app.settings import Settings, SettingsError, read_settings
@@ -42,7 +44,8 @@ CHEAP_REQUESTS = 64
 def build(args: BuildArgs) -> Application:
     """Draw the graph: ingress -> router -> extractor and one deployment per enabled row of the catalogue.
 
-    Beside the router stands the visualizer: the ingress asks it once it has a verdict.
+    Beside the router stands the visualizer: the ingress asks it once it has a verdict. The runner works on jobs, and is
+    asked by nobody: it finds them in the database.
 
     Args:
         args: from the profile's `applications[].args`.
@@ -89,7 +92,11 @@ def build(args: BuildArgs) -> Application:
     )(Ingress)
     # The replicas get the key's digest, never the key; and nothing that serves needs the hub.
     open_settings = settings.model_copy(update={"api_key": None, "hub_token": None})
-    return ingress.bind(router, visualizer, open_settings, catalogue, digest(settings.required_key()))
+    key_digest = digest(settings.required_key())
+    runner = serve.deployment(ray_actor_options={"num_cpus": 0.1})(JobRunner).bind(
+        begin, router, visualizer, open_settings, catalogue, key_digest
+    )
+    return ingress.bind(router, visualizer, open_settings, catalogue, key_digest, runner)
 
 
 def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTools]:

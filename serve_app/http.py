@@ -22,10 +22,13 @@ from serve_app.database import Database
 from serve_app.documentation import complete
 from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
+from serve_app.job_intake import JobIntake
+from serve_app.jobs import Jobs
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
+from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, history, report, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, history, jobs, report, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
@@ -72,6 +75,7 @@ ROUTERS = (
     batch.router,
     visualize.router,
     drishtiksha.router,
+    jobs.router,
     files.router,
     history.router,
     key_routes.router,
@@ -104,6 +108,14 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
     app.state.history = History(database, app.state.artifacts, settings)
     app.state.stores = Stores(database, app.state.artifacts)
+    app.state.jobs = Jobs(database)
+    app.state.job_intake = JobIntake(
+        app.state.jobs,
+        app.state.artifacts,
+        Remote(settings.url_allow, settings.s3_options(), settings.artifacts_url),
+        settings,
+        catalogue,
+    )
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):
