@@ -3,7 +3,7 @@
 import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 Region = Literal["frame", "face", "audio"]
@@ -563,9 +563,14 @@ class DeploymentBody(Body):
 
 
 class HealthBody(Body):
-    """`GET /health`: 200 when every deployment is ready, else 503."""
+    """`GET /health`: 200 when every deployment is ready, else 503.
 
-    status: Literal["ok", "starting"]
+    It is `degraded` while the database or the artefact store does not answer; requests that need them get a 503.
+    """
+
+    status: Literal["ok", "starting", "degraded"]
+    database: Literal["ok", "unavailable"]
+    artifacts: Literal["ok", "unavailable"]
     model_loaded: bool
     default_model: str
     available_models: list[str]
@@ -653,4 +658,58 @@ class JobPage(Body):
     """`GET /v1/jobs`: newest first. `next_cursor` asks for the ones before; null at the end."""
 
     items: list[JobBody]
+    next_cursor: str | None
+
+
+Scope = Literal["analyze", "read", "admin"]
+KeyLimit = Annotated[int | None, Field(ge=0, lt=2**31, description="null: the service's default; 0: no limit")]
+
+
+class KeyRequest(BaseModel):
+    """`POST /v1/keys`. Several keys may have one owner: they see the same analyses and jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    owner: str
+    scopes: list[Scope]
+    name: str = ""
+    expires_at: AwareDatetime | None = None
+    requests_per_minute: KeyLimit = None
+    media_seconds_per_hour: KeyLimit = None
+
+
+class RotateRequest(BaseModel):
+    """`POST /v1/keys/{id}/rotate`: seconds that the old key still works, 30 days at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 0.0
+
+
+class KeyBody(Body):
+    """A key, without the key itself, which is not kept."""
+
+    id: str
+    owner: str
+    name: str
+    scopes: list[Scope]
+    state: Literal["active", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    requests_per_minute: int | None
+    media_seconds_per_hour: int | None
+
+
+class NewKeyBody(KeyBody):
+    """A key that was just made: `key` is what requests carry, shown now and never again."""
+
+    key: str
+
+
+class KeyPage(Body):
+    """`GET /v1/keys`: newest first. `next_cursor` asks for the ones before; null at the end."""
+
+    items: list[KeyBody]
     next_cursor: str | None
