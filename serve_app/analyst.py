@@ -88,9 +88,9 @@ class Analyst:
         earlier = await self._earlier(upload, ask, origin, answered_by)
         made = None if earlier else await self._service.analyze(upload, ask, watch)
         verdict = earlier.verdict if earlier else VerdictBody.model_validate(made)
-        reused_from = earlier.id if earlier else None
         if made and self._charge:
             await self._charge(origin.caller, seconds_of(verdict.media))
+        reused_from = earlier.id if earlier else None
         verdict.timings.receive_s = upload.receive_s
         finished = Finished(new_id("ana"), verdict, upload.filename, upload.sha256, answered_by, origin, reused_from)
         row = await self._recorded(finished, also)

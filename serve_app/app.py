@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve import Application
 
@@ -15,13 +16,14 @@ from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import ROOT
 from models.errors import NotInstalled
 from models.faces.tools import FaceTools
+from serve_app.artifacts import S3, prepare
 from serve_app.auth import digest
-from serve_app.database import migrate
+from serve_app.database import migrate, parsed
 from serve_app.ingress import Ingress
 from serve_app.job_runner import begin
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.service import detector_name
-from serve_app.settings import Settings, read_settings
+from serve_app.settings import Settings, SettingsError, read_settings
 
 LOGGER = logging.getLogger("ray.serve")
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
@@ -51,6 +53,7 @@ def build(args: BuildArgs) -> Application:
     Raises:
         SettingsError: no API key, or a wrong setting.
         DatabaseError, DatabaseUnavailable: the database cannot be used.
+        ArtifactsError, StorageUnavailable, StorageFull: nor the artefact store.
         CatalogueError: configs/models.yaml is wrong.
         NotInstalled: none of the detectors to serve is here.
         ProfileError: the profile has keys that Ray does not know.
@@ -60,7 +63,9 @@ def build(args: BuildArgs) -> Application:
     profile = check_profile(ROOT / args.profile)
     settings, catalogue, installed, tools = checked_configuration()
     _check_patience(profile, settings)
+    check_spread(settings, nodes())
     migrate(settings.database_url)
+    prepare(settings.artifacts_url, settings.s3_options())
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(
         settings.limits(), tools, settings.trust_anchors()
     )
@@ -112,6 +117,25 @@ def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTo
     if not installed and first:
         raise first
     return settings, catalogue, installed, settings.face_tools(catalogue)
+
+
+def nodes() -> int:
+    """How many machines the cluster has now; 1 where there is none yet."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1  # type: ignore[no-untyped-call]
+
+
+def check_spread(settings: Settings, nodes: int) -> None:
+    """Raises `SettingsError` if several machines would each keep a database or files of their own."""
+    if nodes > 1 and parsed(settings.database_url).get_backend_name() == "sqlite":
+        raise SettingsError(
+            f"The cluster has {nodes} nodes, and UNMASK_DATABASE_URL is a file of one.",
+            "Set it to a PostgreSQL server that all reach: postgresql://user:password@host/name.",
+        )
+    if nodes > 1 and not settings.artifacts_url.startswith(S3):
+        raise SettingsError(
+            f"The cluster has {nodes} nodes, and UNMASK_ARTIFACTS_URL is a folder of one.",
+            "Set it to a bucket that all reach: s3://bucket/prefix.",
+        )
 
 
 def _check_patience(profile: dict[str, Any], settings: Settings) -> None:
