@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, update
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,8 +79,7 @@ class Attempt:
     async def keep(self, answer: Answer) -> None:
         """Store the answer. While the database is away it is only logged: the client gets its answer all the same."""
         try:
-            async with self.rows.database.transaction() as session:
-                await self.rows.keep(session, self, answer)
+            await self.rows.keep(self, answer)
         except DatabaseUnavailable:
             LOGGER.warning("the answer to idempotency key %s is not kept: the database is away", self.key)
 
@@ -149,10 +147,11 @@ class Idempotency:
         async with self.database.transaction() as session:
             await session.execute(update(IdempotentRow).where(_open(attempt)).values(leased_until=until))
 
-    async def keep(self, session: AsyncSession, attempt: Attempt, answer: Answer) -> None:
-        """Store an answer within a transaction, unless there is one or the lease was lost."""
+    async def keep(self, attempt: Attempt, answer: Answer) -> None:
+        """Store an answer, unless the lease was lost."""
         values = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body, "leased_until": None}
-        await session.execute(update(IdempotentRow).where(_open(attempt)).values(**values))
+        async with self.database.transaction() as session:
+            await session.execute(update(IdempotentRow).where(_open(attempt)).values(**values))
 
     async def release(self, attempt: Attempt) -> None:
         """Give back the lease on a key that has no answer: the next request with it is done."""
@@ -241,13 +240,6 @@ async def claim(request: Request, files: Sequence[Sequence[str | int]], fields: 
         asked = (request.method, request.scope["path"], sorted(request.query_params.multi_items()))
         content = json.dumps([asked, files, sorted(fields.items())])
         await attempt.claim(hashlib.sha256(content.encode()).hexdigest())
-
-
-async def keep(session: AsyncSession, request: Request, answer: Answer) -> None:
-    """Store the answer in the transaction that does the work, so that there is never one without the other."""
-    attempt = getattr(request.state, "idempotent", None)
-    if isinstance(attempt, Attempt) and attempt.claimed:
-        await attempt.rows.keep(session, attempt, answer)
 
 
 async def on_replayed(_request: Request, error: Exception) -> Response:

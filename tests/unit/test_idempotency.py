@@ -166,25 +166,6 @@ def test_closing_leaves_a_stored_answer_alone(database_url: str) -> None:
     run(database_url, work)
 
 
-def test_an_answer_stored_in_a_transaction_that_fails_is_not_stored(database_url: str) -> None:
-    async def work(rows: Idempotency) -> None:
-        running = attempt(rows)
-        await rows.claim(running, "same")
-
-        async def keep_and_fail() -> None:
-            async with rows.database.transaction() as session:
-                await rows.keep(session, running, ANSWER)
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            await keep_and_fail()
-        row = await stored(rows.database)
-        assert row
-        assert row.status is None
-
-    run(database_url, work)
-
-
 def test_a_key_whose_time_is_over_may_be_used_for_another_request(database_url: str) -> None:
     async def work(rows: Idempotency) -> None:
         first = attempt(rows)
