@@ -64,6 +64,8 @@ class Attempt:
     key: str
     token: str = field(default_factory=lambda: new_id("try"))
     renewing: "asyncio.Task[None] | None" = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: bool = False
 
     @property
     def claimed(self) -> bool:
@@ -80,6 +82,7 @@ class Attempt:
         """Store the answer. While the database is away it is only logged: the client gets its answer all the same."""
         try:
             await self.rows.keep(self, answer)
+            self.kept = True
         except DatabaseUnavailable:
             LOGGER.warning("the answer to idempotency key %s is not kept: the database is away", self.key)
 
@@ -87,13 +90,17 @@ class Attempt:
         """End the renewing; a lease without an answer is given back."""
         if self.renewing is None:
             return
-        self.renewing.cancel()
-        with suppress(DatabaseUnavailable):
-            await asyncio.shield(self.rows.release(self))
+        self.ended.set()
+        await asyncio.wait({self.renewing})  # not cancelled: that would break a connection in the middle of a statement
+        if not self.kept:
+            with suppress(DatabaseUnavailable):
+                await asyncio.shield(self.rows.release(self))
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
+        while not self.ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), RENEW_S)
+                return
             with suppress(DatabaseUnavailable):
                 await self.rows.renew(self)
 
