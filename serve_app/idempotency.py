@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -247,6 +248,12 @@ async def claim(request: Request, files: Sequence[Sequence[str | int]], fields: 
         asked = (request.method, request.scope["path"], sorted(request.query_params.multi_items()))
         content = json.dumps([asked, files, sorted(fields.items())])
         await attempt.claim(hashlib.sha256(content.encode()).hexdigest())
+
+
+async def forget(session: AsyncSession, owner: str, said: str) -> None:
+    """Erase an owner's kept answers that say something, such as the id of an analysis that is being erased."""
+    saying = IdempotentRow.body.contains(said, autoescape=True)
+    await session.execute(delete(IdempotentRow).where(IdempotentRow.owner == owner, saying))
 
 
 async def on_replayed(_request: Request, error: Exception) -> Response:
