@@ -24,7 +24,7 @@ from serve_app import analysis
 from serve_app.auth import new_key
 from serve_app.client import Client, ServiceError
 from serve_app.profile import check_profile
-from serve_app.settings import ENV_FILE, read_settings
+from serve_app.settings import ENV_FILE, Settings, read_settings
 
 STATE_FILE = ROOT / ".unmask" / "up.json"
 START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
@@ -57,7 +57,8 @@ def up(profile: Path, port: int | None, sample: Path | None, out: Console) -> No
         return
     from serve_app.app import checked_configuration  # imports Ray: takes a second, and `down` needs none of it
 
-    _, _, detectors, _ = checked_configuration()
+    settings, _, detectors, _ = checked_configuration()
+    choose_gpus(settings)
     refuse_taken_port(http.get("host", "127.0.0.1"), http["port"])
     started = time.monotonic()
     with state_file(url), ray_running(out, logical_cpus(detectors)):
@@ -85,6 +86,15 @@ def down(out: Console) -> None:
                 raise UpError(f"process {pid} did not stop within {STOP_TIMEOUT_S:g} s.")
             time.sleep(0.2)
     out.print("Stopped.")
+
+
+def choose_gpus(settings: Settings) -> None:
+    """Let Ray and CUDA, which read it from the environment, see the GPUs that the settings name, also those of `.env`.
+
+    To be called before Ray starts.
+    """
+    if settings.cuda_visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = settings.cuda_visible_devices
 
 
 def ensure_key(out: Console) -> str:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 
@@ -19,7 +18,6 @@ from serve_app.ids import new_id
 from serve_app.routes.analyze import KEYS, PROBLEMS, Explain, ModelName, asked, body_of, known, too_slow
 from serve_app.schemas import AnalyzeBody, BatchBody, BatchResult, ProblemBody
 from serve_app.settings import Settings
-from serve_app.tables import BatchRow
 from serve_app.uploads import FILE_FIELDS, Intake, Upload, Uploads, receive_all, too_large
 
 LOGGER = logging.getLogger("ray.serve")
@@ -155,11 +153,9 @@ def _problem(request: Request, error: Exception) -> ProblemBody:
 
 async def _recorded(request: Request, batch_id: str, successful: int, failed: int) -> bool:
     """Record the batch; without it the verdicts are still worth answering."""
-    row = BatchRow(id=batch_id, owner=caller_of(request).owner, created_at=datetime.now(UTC))
-    row.total, row.successful, row.failed = successful + failed, successful, failed
+    owner = caller_of(request).owner
     try:
-        async with request.app.state.database.transaction() as session:
-            session.add(row)
+        await request.app.state.history.record_batch(owner, batch_id, successful=successful, failed=failed)
     except DatabaseUnavailable:
         LOGGER.exception("the batch of request %s is not recorded", request_id(request.scope))
         return False

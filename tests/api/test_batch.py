@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from models.errors import CorruptMedia, Overloaded
 from models.types import Verdict
 from serve_app.asking import Ask
 from serve_app.auth import digest
-from serve_app.database import Database
+from serve_app.database import Database, DatabaseUnavailable
+from serve_app.history import History
 from serve_app.http import create_http
 from serve_app.routes.batch import AT_ONCE
 from serve_app.settings import Settings
@@ -101,17 +101,12 @@ def test_the_batch_is_recorded(client: TestClient, service: FakeService, setting
 
 
 def test_verdicts_are_answered_though_the_batch_cannot_be_recorded(
-    client: TestClient, service: FakeService, settings: Settings
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Path(settings.database_url.removeprefix("sqlite:///"))
+    async def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("The database does not answer.")
 
-    def away(upload: Upload, model: str) -> Verdict:
-        if path.is_file():
-            path.rename(path.with_suffix(".away"))
-            path.mkdir()
-        return verdict(upload, model)
-
-    service.answer = away
+    monkeypatch.setattr(History, "record_batch", away)
     body = client.post("/analyze/batch", files=sent(b"one")).json()
     assert (body["id"], body["successful"]) == ("", 1)
 
@@ -137,21 +132,28 @@ def test_an_unknown_model_fails_the_whole_batch_before_any_work(client: TestClie
 
 
 class CountingService(FakeService):
-    """Notes how many analyses run at once, and lets some of them never end."""
+    """Answers when `AT_ONCE` analyses have come together, and notes how many ran at most."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.together = asyncio.Barrier(AT_ONCE)
         self.running = self.most = 0
-        self.endless = b""
 
     async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:
         self.running += 1
         self.most = max(self.most, self.running)
-        await asyncio.sleep(0.01)
-        if self.endless and upload.file.read() == self.endless:
+        await self.together.wait()
+        self.running -= 1
+        return await super().analyze(upload, ask, watch)
+
+
+class EndlessService(FakeService):
+    """Never answers for one file."""
+
+    async def analyze(self, upload: Upload, ask: Ask, watch: Callable[[Progress], None] | None = None) -> Verdict:
+        if upload.file.read() == b"endless":
             await asyncio.Event().wait()
         upload.file.seek(0)
-        self.running -= 1
         return await super().analyze(upload, ask, watch)
 
 
@@ -163,13 +165,12 @@ def counted(service: FakeService, settings: Settings, *contents: bytes) -> dict[
 
 def test_only_some_files_of_a_batch_are_analysed_at_once(settings: Settings) -> None:
     service = CountingService()
-    assert counted(service, settings, *[b"x"] * 12)["successful"] == 12
+    assert counted(service, settings, *[bytes([n]) for n in range(3 * AT_ONCE)])["successful"] == 12
     assert service.most == AT_ONCE
 
 
 def test_a_file_that_is_not_done_in_time_fails_alone(settings: Settings) -> None:
-    service = CountingService()
-    service.endless = b"endless"
+    service = EndlessService()
     impatient = settings.model_copy(update={"request_timeout_s": 0.3})
     body = counted(service, impatient, b"good", b"endless")
     assert [result["status"] for result in body["results"]] == [200, 504]

@@ -10,7 +10,7 @@ from rich.console import Console
 from models.detectors.catalogue import read_catalogue
 from serve_app import settings as settings_module
 from serve_app import up
-from serve_app.settings import Settings
+from serve_app.settings import Settings, read_settings
 
 
 @pytest.fixture
@@ -54,6 +54,40 @@ def test_a_key_in_the_environment_is_used_and_nothing_written(env_file: Path, mo
     monkeypatch.setenv("API_KEY", "k" * 40)
     assert up.ensure_key(quiet()) == "k" * 40
     assert not env_file.exists()
+
+
+@pytest.fixture
+def older_env_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As the README of the Drishtiksha service writes it."""
+    for name in ("DEFAULT_MODEL_NAME", "CUDA_VISIBLE_DEVICES", "MAX_CONCURRENT_REQUESTS", "REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    env_file.write_text(
+        f'# API Security\nAPI_KEY="{"k" * 40}"\n\nDEFAULT_MODEL_NAME="siglip-lstm-v3"\nCUDA_VISIBLE_DEVICES="0"\n'
+        'MAX_CONCURRENT_REQUESTS="4"\nREQUEST_TIMEOUT="300"\n'
+    )
+    return env_file
+
+
+@pytest.mark.usefixtures("older_env_file")
+def test_the_older_services_file_of_settings_keeps_working() -> None:
+    found = read_settings()
+    assert found.required_key() == "k" * 40
+    assert (found.default_model, found.cuda_visible_devices) == ("siglip-lstm-v3", "0")
+    assert (found.max_concurrent_requests, found.request_timeout_s) == (4, 300.0)
+
+
+@pytest.mark.usefixtures("older_env_file")
+@pytest.mark.parametrize(("exported", "seen"), [(None, "0"), ("", ""), ("1,2", "1,2")])
+def test_gpus_of_the_file_are_shown_to_the_service_unless_the_environment_names_others(
+    monkeypatch: pytest.MonkeyPatch, exported: str | None, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that what is set below is undone
+    if exported is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", exported)
+    up.choose_gpus(read_settings())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 @pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
