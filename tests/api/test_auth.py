@@ -159,3 +159,10 @@ def test_opened_routes_of_older_services_pass_strangers(service: FakeService, se
 
 def test_strangers_may_analyse_and_see_only_what_strangers_made() -> None:
     assert (ANONYMOUS.owner, ANONYMOUS.scopes) == ("anonymous", frozenset({"analyze", "read"}))
+
+
+def test_a_prefix_that_the_service_is_mounted_at_opens_and_closes_nothing(anonymous: TestClient) -> None:
+    mounted = TestClient(anonymous.app, root_path="/older", base_url="http://testserver/older/")
+    assert mounted.get("health").status_code == 200
+    assert mounted.post("analyze").status_code == 401
+    assert mounted.post("detect_deepfake").json() == {"error": "Invalid or missing API Key"}
