@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class EnsembleRouter:
 
     async def watch(
         self, media: MediaRef | bytes, model: str = "", explain: bool = False, heat: bool = False
-    ) -> AsyncIterator[Progress | Verdict]:
+    ) -> AsyncGenerator[Progress | Verdict]:
         """The same, telling how far it is: moments of progress, then the verdict. Call it with `stream=True`.
 
         Cancelling the call stops the work.

@@ -12,9 +12,10 @@ from typing import Any
 
 from deployments.progress import Progress
 from models.detectors.catalogue import Catalogue, ModelRow
+from models.types import Verdict
 from serve_app.asking import Ask, Caller, Origin
 from serve_app.database import DatabaseUnavailable
-from serve_app.history import Also, Finished, History
+from serve_app.history import Also, Earlier, Finished, History
 from serve_app.ids import new_id
 from serve_app.quotas import seconds_of
 from serve_app.schemas import VerdictBody
@@ -43,12 +44,14 @@ class Analysis:
         verdict: the answer.
         reused_from: the earlier analysis whose verdict it repeats, if it does.
         row: as it was recorded; None if it was not.
+        made: the verdict as the graph gave it just now; None where an earlier one is repeated.
     """
 
     id: str
     verdict: VerdictBody
     reused_from: str | None = None
     row: AnalysisRow | None = None
+    made: Verdict | None = None
 
 
 class Analyst:
@@ -83,17 +86,15 @@ class Analyst:
         """
         answered_by = self.answered_by(ask)
         earlier = await self._earlier(upload, ask, origin, answered_by)
-        if earlier:
-            verdict, reused_from = VerdictBody.model_validate(earlier.body), earlier.reused_from or earlier.id
-        else:
-            verdict = VerdictBody.model_validate(await self._service.analyze(upload, ask, watch))
-            reused_from = None
-            if self._charge:
-                await self._charge(origin.caller, seconds_of(verdict.media))
+        made = None if earlier else await self._service.analyze(upload, ask, watch)
+        verdict = earlier.verdict if earlier else VerdictBody.model_validate(made)
+        if made and self._charge:
+            await self._charge(origin.caller, seconds_of(verdict.media))
+        reused_from = earlier.id if earlier else None
         verdict.timings.receive_s = upload.receive_s
         finished = Finished(new_id("ana"), verdict, upload.filename, upload.sha256, answered_by, origin, reused_from)
         row = await self._recorded(finished, also)
-        return Analysis(row.id if row else "", verdict, reused_from, row)
+        return Analysis(row.id if row else "", verdict, reused_from, row, made)
 
     def answered_by(self, ask: Ask) -> str:
         """SHA-256 of everything beside the file that the answer depends on.
@@ -117,7 +118,7 @@ class Analyst:
             return {}  # they are in the row itself
         return {name: entry.sha256 for name, entry in self._catalogue.store.record(row).items()}
 
-    async def _earlier(self, upload: Upload, ask: Ask, origin: Origin, answered_by: str) -> AnalysisRow | None:
+    async def _earlier(self, upload: Upload, ask: Ask, origin: Origin, answered_by: str) -> Earlier | None:
         if ask.fresh or not self._settings.reuse_results:
             await self._history.check()  # before the work: an answer that cannot be recorded is better not begun
             return None

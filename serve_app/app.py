@@ -3,23 +3,27 @@
 import logging
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve import Application
 
 from deployments.detector import Detector
 from deployments.ensemble_router import EnsembleRouter
 from deployments.frame_extractor import FrameExtractor
+from deployments.job_runner import JobRunner
 from deployments.visualizer import Visualizer
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.detectors.store import ROOT
 from models.errors import NotInstalled
 from models.faces.tools import FaceTools
+from serve_app.artifacts import S3, prepare
 from serve_app.auth import digest
-from serve_app.database import migrate
+from serve_app.database import migrate, parsed
 from serve_app.ingress import Ingress
+from serve_app.job_runner import begin
 from serve_app.profile import BuildArgs, ProfileError, check_profile
 from serve_app.service import detector_name
-from serve_app.settings import Settings, read_settings
+from serve_app.settings import Settings, SettingsError, read_settings
 
 LOGGER = logging.getLogger("ray.serve")
 # Waiting requests per caller before Serve answers 503. Its own default is without bound.
@@ -40,7 +44,8 @@ CHEAP_REQUESTS = 64
 def build(args: BuildArgs) -> Application:
     """Draw the graph: ingress -> router -> extractor and one deployment per enabled row of the catalogue.
 
-    Beside the router stands the visualizer: the ingress asks it once it has a verdict.
+    Beside the router stands the visualizer: the ingress asks it once it has a verdict. The runner works on jobs, and is
+    asked by nobody: it finds them in the database.
 
     Args:
         args: from the profile's `applications[].args`.
@@ -48,6 +53,7 @@ def build(args: BuildArgs) -> Application:
     Raises:
         SettingsError: no API key, or a wrong setting.
         DatabaseError, DatabaseUnavailable: the database cannot be used.
+        ArtifactsError, StorageUnavailable, StorageFull: nor the artefact store.
         CatalogueError: configs/models.yaml is wrong.
         NotInstalled: none of the detectors to serve is here.
         ProfileError: the profile has keys that Ray does not know.
@@ -57,7 +63,9 @@ def build(args: BuildArgs) -> Application:
     profile = check_profile(ROOT / args.profile)
     settings, catalogue, installed, tools = checked_configuration()
     _check_patience(profile, settings)
+    check_spread(settings, nodes())
     migrate(settings.database_url)
+    prepare(settings.artifacts_url, settings.s3_options())
     extractor = serve.deployment(max_queued_requests=MAX_QUEUED)(FrameExtractor).bind(
         settings.limits(), tools, settings.trust_anchors()
     )
@@ -84,7 +92,11 @@ def build(args: BuildArgs) -> Application:
     )(Ingress)
     # The replicas get the key's digest, never the key; and nothing that serves needs the hub.
     open_settings = settings.model_copy(update={"api_key": None, "hub_token": None})
-    return ingress.bind(router, visualizer, open_settings, catalogue, digest(settings.required_key()))
+    key_digest = digest(settings.required_key())
+    runner = serve.deployment(ray_actor_options={"num_cpus": 0.1})(JobRunner).bind(
+        begin, router, visualizer, open_settings, catalogue, key_digest
+    )
+    return ingress.bind(router, visualizer, open_settings, catalogue, key_digest, runner)
 
 
 def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTools]:
@@ -105,6 +117,25 @@ def checked_configuration() -> tuple[Settings, Catalogue, list[ModelRow], FaceTo
     if not installed and first:
         raise first
     return settings, catalogue, installed, settings.face_tools(catalogue)
+
+
+def nodes() -> int:
+    """How many machines the cluster has now; 1 where there is none yet."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1  # type: ignore[no-untyped-call]
+
+
+def check_spread(settings: Settings, nodes: int) -> None:
+    """Raises `SettingsError` if several machines would each keep a database or files of their own."""
+    if nodes > 1 and parsed(settings.database_url).get_backend_name() == "sqlite":
+        raise SettingsError(
+            f"The cluster has {nodes} nodes, and UNMASK_DATABASE_URL is a file of one.",
+            "Set it to a PostgreSQL server that all reach: postgresql://user:password@host/name.",
+        )
+    if nodes > 1 and not settings.artifacts_url.startswith(S3):
+        raise SettingsError(
+            f"The cluster has {nodes} nodes, and UNMASK_ARTIFACTS_URL is a folder of one.",
+            "Set it to a bucket that all reach: s3://bucket/prefix.",
+        )
 
 
 def _check_patience(profile: dict[str, Any], settings: Settings) -> None:

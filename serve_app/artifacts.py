@@ -132,7 +132,7 @@ class Artifacts:
         head = await counted.up_to(PART_BYTES)
         body = head if counted.ended else counted.after(head)
         try:
-            with _failures(name, StorageUnavailable):  # where a file is written, what is missing is the bucket
+            with _failures(name, writing=True):
                 await obstore.put_async(
                     self._store, _checked(name), body, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE, **options
                 )
@@ -318,13 +318,28 @@ def bucket(url: str, s3: S3Options, endpoint: str = "") -> S3Store:
     )
 
 
+def prepare(url: str, s3: S3Options) -> None:
+    """Make the folder of a store, and see that it can be written. To be called once, before replicas start.
+
+    Raises:
+        ArtifactsError: the address is wrong.
+        StorageUnavailable, StorageFull: nothing can be written there.
+    """
+    store = opened(url, s3)
+    with _failures("check", writing=True):
+        obstore.put(store, "check", b"written when the service starts")
+        obstore.delete(store, "check")
+
+
 @contextmanager
-def _failures(name: str, missing: type[UnmaskError] = NoSuchArtifact) -> Iterator[None]:
+def _failures(name: str, *, writing: bool = False) -> Iterator[None]:
     """Everything that can go wrong in a store, as one of our own errors."""
     try:
         yield
     except FileNotFoundError as error:
-        raise missing(f"Nothing is stored as {name}.") from error
+        if writing:  # what is missing is the bucket
+            raise StorageUnavailable("The bucket does not exist.", "Tell the operator.") from error
+        raise NoSuchArtifact(f"Nothing is stored as {name}.") from error
     except (BaseError, OSError, TimeoutError) as error:
         text = str(error)
         if any(word in text for word in FULL):

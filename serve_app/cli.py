@@ -11,6 +11,7 @@ import typer
 
 from models.errors import MediaError
 from serve_app.config_cli import config_app
+from serve_app.keys_cli import keys_app
 from serve_app.models_cli import models_app
 from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, ending, err, guarded, out
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 

@@ -24,6 +24,7 @@ DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "po
 CONNECT_TIMEOUT_S = 5  # of a server: beyond it the answer is 503, and clients come again
 BUSY_TIMEOUT_S = 10  # of SQLite, which lets one write at a time
 POOL_SIZE = 5
+READING = "unmask_reading"
 
 
 class DatabaseUnavailable(UnmaskError):
@@ -51,6 +52,8 @@ class Database:
         self._address = url
         self._engine: AsyncEngine = engine(parsed(url))
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        reader = self._engine.execution_options(**{READING: True})
+        self._readers = async_sessionmaker(reader, expire_on_commit=False)
 
     def __reduce__(self) -> tuple[type["Database"], tuple[str]]:
         return Database, (self._address,)
@@ -67,8 +70,23 @@ class Database:
         Raises:
             DatabaseUnavailable: the database is away, full or busy beyond patience.
         """
+        async with self._from(self._sessions) as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session that only reads: on SQLite it waits for nobody who writes, and nobody waits for it.
+
+        Raises:
+            DatabaseUnavailable: the database is away.
+        """
+        async with self._from(self._readers) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _from(self, sessions: "async_sessionmaker[AsyncSession]") -> AsyncIterator[AsyncSession]:
         try:
-            async with self._sessions.begin() as session:
+            async with sessions.begin() as session:
                 yield session
         except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
             if is_unavailable(error):
@@ -150,7 +168,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_writing(connection: Any) -> None:
     # A transaction that reads and then writes would fail at once if another wrote between; this one waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reading = connection.get_execution_options().get(READING)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def migrate(url: str) -> None:

@@ -20,6 +20,8 @@ from models import errors as causes
 from serve_app.addresses import AddressFailed, AddressNotAllowed
 from serve_app.artifacts import ArtifactsError, NoSuchArtifact, StorageFull, StorageUnavailable
 from serve_app.database import DatabaseError, DatabaseUnavailable, NotStored
+from serve_app.job_errors import UnknownJob
+from serve_app.key_errors import WrongKeyOptions
 from serve_app.seed_errors import Refusal, seed_answer
 from serve_app.signing import ExpiredToken, WrongToken
 from serve_app.upload_errors import NoSuchUpload, UploadMissing, UploadTooLarge
@@ -46,6 +48,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (causes.WrongSelection, 422, "Name single models, each once, with commas between; or `ensemble`, or `cascade`"),
     (causes.NotInstalled, 503, "Tell the operator: the command in `detail` installs the model"),
     (causes.WeightsError, 503, "Tell the operator: a detector's weights are missing or altered"),
+    (UnknownJob, 404, "See GET /v1/jobs for yours"),
     (WrongToken, 404, "Ask for a new address: it is in the answer to what was asked"),
     (ExpiredToken, 410, "Ask for a new address: it is in the answer to what was asked"),
     (NotStored, 404, "It was deleted, has expired, or is not yours: list what there is"),
@@ -58,6 +61,7 @@ _ANSWERS: tuple[tuple[type[causes.UnmaskError], int, str], ...] = (
     (NoSuchUpload, 404, "Ask for a new place: POST /v1/uploads"),
     (UploadMissing, 409, "PUT the file to the address of its place, then ask again"),
     (UploadTooLarge, 413, "Send a shorter part, or encode it at a lower bit rate"),
+    (WrongKeyOptions, 422, "Change what `detail` names"),
     (causes.Overloaded, 503, "Try again after the seconds in Retry-After"),
     (DatabaseUnavailable, 503, "Try again after the seconds in Retry-After"),
     (DatabaseError, 503, "Tell the operator: the database's tables do not fit this version"),

@@ -4,14 +4,22 @@ Every question is asked for one owner: what belongs to another is not found, as 
 """
 
 import base64
+import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
+from models.errors import UnmaskError
+from serve_app import pictures
+from serve_app.artifacts import Artifacts, StorageFull, StorageUnavailable
 from serve_app.asking import Origin
 from serve_app.database import Database, NotStored
 from serve_app.schemas import VerdictBody
@@ -19,6 +27,8 @@ from serve_app.settings import Settings
 from serve_app.statistics import Statistics, question, summed
 from serve_app.tables import AnalysisRow, BatchRow
 
+LOGGER = logging.getLogger("ray.serve")
+PICTURES = "pictures"  # what the artefact is, in a row's `artifacts`; `visual` is the annotated media
 NAME_CHARACTERS = 255  # of a column for names
 EXPORT_ROWS = 200  # read at once: a row with its timeline is some 20 kB
 LARGEST_NUMBER = 2**63 - 1
@@ -82,11 +92,19 @@ class Page:
     next_cursor: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An analysis whose verdict can be answered again; `id` is of the one for which the work was done."""
+
+    id: str
+    verdict: VerdictBody
+
+
 class History:
     """Reads and writes the tables of analyses and batches. All methods raise `DatabaseUnavailable` when it is away."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
+    def __init__(self, database: Database, artifacts: Artifacts, settings: Settings) -> None:
+        self._database, self._artifacts = database, artifacts
         self._kept = timedelta(days=settings.history_days) if settings.history_days else None
 
     async def check(self) -> None:
@@ -99,24 +117,65 @@ class History:
         Args:
             finished: what to write.
             also: writes more in the same transaction. What it raises undoes both and reaches the caller.
+
+        Where the artefact store is away or full, the pictures stay in the row.
         """
+        body = finished.verdict.model_dump(mode="json")
+        artifacts = await self._pictures_kept(finished.id, body)
+        try:
+            return await self._record(self._row(finished, body, artifacts), also)
+        except BaseException:
+            with suppress(UnmaskError):
+                await self._artifacts.delete(*artifacts.values())
+            raise
+
+    async def _record(self, row: AnalysisRow, also: Also | None) -> AnalysisRow:
         async with self._database.transaction() as session:
-            seen = await session.scalar(_whole().where(AnalysisRow.id == finished.id))
+            seen = await session.scalar(_whole().where(AnalysisRow.id == row.id))
             if seen:
                 return seen  # an earlier try was committed, and only its answer was lost
-            row = self._row(finished)
             session.add(row)
             await session.flush()
             if also:
                 await also(session, row)
         return row
 
-    async def same(self, owner: str, sha256: str, answered_by: str) -> AnalysisRow | None:
-        """The newest whole answer to the same question about the same file."""
+    async def _pictures_kept(self, analysis_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        name = pictures.name_of(analysis_id)
+        try:
+            return {PICTURES: name} if await pictures.keep(self._artifacts, name, body) else {}
+        except (StorageUnavailable, StorageFull):
+            LOGGER.warning("the pictures of %s are kept in the database", analysis_id)
+            return {}
+
+    async def same(self, owner: str, sha256: str, answered_by: str) -> Earlier | None:
+        """The newest whole answer to the same question about the same file, if its pictures are at hand."""
         asked = (AnalysisRow.owner == owner, AnalysisRow.sha256 == sha256, AnalysisRow.answered_by == answered_by)
         fit = AnalysisRow.degraded.is_(False)
         async with self._database.transaction() as session:
-            return await session.scalar(_whole().where(*asked, fit).order_by(AnalysisRow.number.desc()).limit(1))
+            row = await session.scalar(_whole().where(*asked, fit).order_by(AnalysisRow.number.desc()).limit(1))
+        if row is None:
+            return None
+        try:
+            whole, body = await self._body(row)
+            return Earlier(row.reused_from or row.id, VerdictBody.model_validate(body)) if whole else None
+        except (StorageUnavailable, ValidationError):
+            return None  # the work is done again
+
+    async def verdict(self, row: AnalysisRow) -> VerdictBody:
+        """The verdict of a row that was read with its body; pictures that were erased are empty.
+
+        Raises:
+            StorageUnavailable: the pictures cannot be read now.
+        """
+        _, body = await self._body(row)
+        return VerdictBody.model_validate(body)
+
+    async def _body(self, row: AnalysisRow) -> tuple[bool, dict[str, Any]]:
+        """Whether it is whole, and the body with its pictures."""
+        body: dict[str, Any] = json.loads(json.dumps(row.body))  # pictures are put into a copy
+        name = row.artifacts.get(PICTURES)
+        return (await pictures.put_back(self._artifacts, name, body) if name else True), body
 
     async def get(self, owner: str, analysis_id: str) -> AnalysisRow:
         """One analysis with its body; raises `NotStored`."""
@@ -126,10 +185,10 @@ class History:
             raise no_analysis(analysis_id)
         return found
 
-    async def page(self, owner: str, filters: Filters, limit: int, cursor: str = "") -> Page:
-        """The next `limit` analyses, newest first, without their bodies; raises `ValueError` for a foreign cursor."""
-        before = (AnalysisRow.number < number_of(cursor),) if cursor else ()
-        rows = await self._rows(limit + 1, AnalysisRow.owner == owner, *filters.conditions(), *before)
+    async def page(self, owner: str, filters: Filters, limit: int, before: int | None = None) -> Page:
+        """`limit` analyses, newest first, without their bodies; those before the number that a cursor gave."""
+        older = () if before is None else (AnalysisRow.number < before,)
+        rows = await self._rows(limit + 1, AnalysisRow.owner == owner, *filters.conditions(), *older)
         more = len(rows) > limit
         return Page(rows[:limit], cursor_of(rows[limit - 1].number) if more else "")
 
@@ -148,13 +207,16 @@ class History:
             before = rows[-1].number
 
     async def delete(self, owner: str, analysis_id: str) -> None:
-        """Erase one analysis; raises `NotStored`."""
+        """Erase one analysis and its artefacts.
+
+        Raises:
+            NotStored: there is none.
+            StorageUnavailable: the artefacts cannot be erased now; the row is kept, so that it can be tried again.
+        """
+        row = await self.get(owner, analysis_id)
+        await self._artifacts.delete(*row.artifacts.values())
         async with self._database.transaction() as session:
-            erased = await session.execute(
-                delete(AnalysisRow).where(*_own(owner, analysis_id)).returning(AnalysisRow.id)
-            )
-            if erased.scalar() is None:
-                raise no_analysis(analysis_id)
+            await session.execute(delete(AnalysisRow).where(*_own(owner, analysis_id)))
 
     async def attach(self, owner: str, analysis_id: str, what: str, name: str) -> None:
         """Note an artefact of an analysis, such as `visual`, under its name in the store; raises `NotStored`."""
@@ -209,7 +271,7 @@ class History:
         async with self._database.transaction() as session:
             return list(await session.scalars(asked))
 
-    def _row(self, finished: Finished) -> AnalysisRow:
+    def _row(self, finished: Finished, body: dict[str, Any], artifacts: dict[str, Any]) -> AnalysisRow:
         verdict, caller, now = finished.verdict, finished.origin.caller, datetime.now(UTC)
         copied = ("model", "verdict", "p_fake", "confidence", "reason_code", "degraded")
         return AnalysisRow(
@@ -230,8 +292,8 @@ class History:
             reused_from=finished.reused_from,
             batch_id=finished.origin.batch_id,
             job_id=finished.origin.job_id,
-            body=verdict.model_dump(mode="json"),
-            artifacts={},
+            body=body,
+            artifacts=artifacts,
             **{name: getattr(verdict, name) for name in copied},
         )
 

@@ -22,15 +22,20 @@ from serve_app.database import Database
 from serve_app.documentation import complete
 from serve_app.history import History
 from serve_app.idempotency import Idempotency, IdempotencyMiddleware, Replayed, on_replayed
+from serve_app.job_intake import JobIntake
+from serve_app.jobs import Jobs
 from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
+from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, uploads, visualize
+from serve_app.routes import analyze, batch, drishtiksha, files, health, history, jobs, report, uploads, visualize
 from serve_app.routes import catalogue as models
+from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
 from serve_app.service import Service
 from serve_app.settings import Settings
 from serve_app.signing import secret_of
+from serve_app.stores import Stores
 
 ABOUT = """Tells whether a video was manipulated, which face, how sure, and when it cannot tell.
 
@@ -70,9 +75,13 @@ ROUTERS = (
     batch.router,
     visualize.router,
     drishtiksha.router,
+    jobs.router,
     files.router,
+    history.router,
+    key_routes.router,
     uploads.router,
     uploads.signed,
+    report.router,
 )
 
 
@@ -97,7 +106,16 @@ def create_http(service: Service, settings: Settings, catalogue: Catalogue, key_
     app.state.database, app.state.keys, app.state.quotas = database, keys, quotas
     app.state.artifacts = Artifacts(settings.artifacts_url, secret_of(key_digest), settings.s3_options())
     app.state.service, app.state.settings, app.state.catalogue = service, settings, catalogue
-    app.state.history = History(database, settings)
+    app.state.history = History(database, app.state.artifacts, settings)
+    app.state.stores = Stores(database, app.state.artifacts)
+    app.state.jobs = Jobs(database)
+    app.state.job_intake = JobIntake(
+        app.state.jobs,
+        app.state.artifacts,
+        Remote(settings.url_allow, settings.s3_options(), settings.artifacts_url),
+        settings,
+        catalogue,
+    )
     app.state.analyst = Analyst(service, app.state.history, catalogue, settings, quotas.charge)
     app.state.admission = Admission(settings.max_concurrent_requests, settings.max_waiting_requests)
     for router in (*ROUTERS, *SEED_ROUTERS):

@@ -145,6 +145,7 @@ class Ingress:
         settings: Settings,
         catalogue: Catalogue,
         key_digest: bytes,
+        _runner: DeploymentHandle[Any],  # it is part of the application, and takes no requests
     ) -> None:
         self._parts = (GraphService(router, visualizer, catalogue.verdict), settings, catalogue, key_digest)
 

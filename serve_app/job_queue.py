@@ -5,34 +5,26 @@ that finds this token still in the row, which it locks: a runner that stalled un
 finds another's token, and writes nothing.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.progress import Progress
-from models.errors import UnmaskError
 from serve_app.asking import Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
+from serve_app.history import Also
 from serve_app.ids import new_id
-from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, tell
+from serve_app.job_errors import LeaseLost
+from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, note_erased, tell
 from serve_app.tables import AnalysisRow, JobFileRow, JobRow
 
 LEASE_S = 30.0  # a database that is away for 20 s costs no job its runner; a killed runner's job waits this long
 MAX_ATTEMPTS = 3  # a job that kills its runners does not go on killing them
-
-# What else is written in the transaction that records an analysis.
-Also = Callable[[AsyncSession, AnalysisRow], Awaitable[None]]
-
-
-class LeaseLost(UnmaskError):
-    """The job was cancelled, or another runner has taken it: nothing may be written about it."""
-
-    code = "lease_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +67,9 @@ class JobQueue:
 
     async def claim(self) -> Claimed | None:
         """The oldest job that nobody works on, or None. One that was begun too often fails instead."""
+        async with self._database.reading() as session:
+            if (await session.scalars(select(JobRow.id).where(_waits()).limit(1))).one_or_none() is None:
+                return None  # runners ask often, and mostly for nothing
         async with self._database.transaction() as session:
             while row := await self._next(session):
                 if row.attempts < MAX_ATTEMPTS:
@@ -94,7 +89,7 @@ class JobQueue:
     async def check(self, lease: Lease) -> None:
         """Raises `LeaseLost` unless the lease is still held."""
         asked = select(JobRow.id).where(JobRow.id == lease.job_id, JobRow.leased_by == lease.token)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             if (await session.scalars(asked)).one_or_none() is None:
                 raise _lost(lease)
 
@@ -160,20 +155,19 @@ class JobQueue:
             .limit(limit)
         )
         found: dict[str, list[str]] = {}
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             for job_id, source in await session.execute(asked):
                 found.setdefault(job_id, []).append(source)
         return found
 
     async def media_of(self, job_id: str) -> list[str]:
         """Names of a job's media that is not erased yet."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return await kept_media(session, job_id)
 
     async def erased(self, names: Sequence[str]) -> None:
         """Note that media is erased."""
-        async with self._database.transaction() as session:
-            await session.execute(update(JobFileRow).where(JobFileRow.source.in_(names)).values(source=""))
+        await note_erased(self._database, names)
 
     async def _next(self, session: AsyncSession) -> JobRow | None:
         asked = select(JobRow).where(_waits()).order_by(JobRow.number).limit(1)

@@ -4,33 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.errors import UnmaskError
 from serve_app.asking import Ask, Caller
 from serve_app.database import Database
 from serve_app.errors import timestamp
 from serve_app.ids import new_id
+from serve_app.job_errors import UnknownJob
 from serve_app.tables import AnalysisRow, DeliveryRow, JobEventRow, JobFileRow, JobRow, UploadRow
+from serve_app.upload_errors import NoSuchUpload
+from serve_app.uploads import base_name
+from serve_app.uploads_direct import owned
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = frozenset({DONE, FAILED, CANCELLED})
 PENDING = "pending"  # of a delivery
 RESERVED_FOR = timedelta(hours=1)  # media of a job that is being received; what nobody claims then is swept away
-
-
-class UnknownJob(UnmaskError):
-    """There is no such job, or it is somebody else's."""
-
-    code = "unknown_job"
-
-
-class UploadGone(UnmaskError):
-    """There is no such upload: it expired, a job has taken it, or it is somebody else's."""
-
-    code = "unknown_upload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +47,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A file to be analysed. `source` is a name in the artefact store, or an address."""
+    """A file to be analysed. `source` is a name in the artefact store, or an address. With an `error` it has failed."""
 
     filename: str
     source: str
     sha256: str = ""
     size_bytes: int = 0
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +82,24 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def reserve(self, caller: Caller, object_name: str) -> str:
-        """Note that an object will be written for a job; the upload's id. If no job follows, a sweep removes it."""
-        now = datetime.now(UTC)
-        row = UploadRow(
-            id=new_id("upl"),
-            owner=caller.owner,
-            filename="",
-            object_name=object_name,
-            created_at=now,
-            expires_at=now + RESERVED_FOR,
-        )
+    async def reserve(self, caller: Caller, names: Sequence[str]) -> list[str]:
+        """Note that files of those names will be stored; the uploads' ids. A sweep removes what no job took."""
+        rows = [_reserved(caller.owner, name) for name in names]
         async with self._database.transaction() as session:
-            session.add(row)
-        return row.id
+            session.add_all(rows)
+        return [row.id for row in rows]
 
     async def uploaded(self, caller: Caller, upload_id: str) -> JobFile:
-        """The file that was uploaded under an id; raises `UploadGone`."""
-        async with self._database.transaction() as session:
-            row = await session.get(UploadRow, upload_id)
-            if row is None or row.owner != caller.owner or row.expires_at <= datetime.now(UTC):
-                raise UploadGone(f"There is no upload {upload_id[:40]!r}.", "Ask POST /v1/uploads for a place.")
+        """The file that was uploaded under an id; raises `NoSuchUpload`."""
+        async with self._database.reading() as session:
+            row = await owned(session, caller.owner, upload_id)
             return JobFile(row.filename, row.object_name)
 
     async def create(self, caller: Caller, new: NewJob) -> dict[str, Any]:
         """Keep a job, to be taken up by a runner; its body. Durable when this returns.
 
         Raises:
-            UploadGone: one of its uploads is not there any more, as when another job was faster.
+            NoSuchUpload: one of its uploads is not there any more, as when another job was faster.
         """
         async with self._database.transaction() as session:
             for upload in new.uploads:
@@ -124,7 +107,7 @@ class Jobs:
                     delete(UploadRow).where(UploadRow.id == upload, UploadRow.owner == caller.owner)
                 )
                 if not taken.rowcount:  # type: ignore[attr-defined]
-                    raise UploadGone(f"There is no upload {upload[:40]!r} any more.", "Upload the file again.")
+                    raise NoSuchUpload(f"There is no upload {upload[:40]!r} any more.", "Upload the file again.")
             row = _row(caller, new)
             session.add(row)
             await session.flush()
@@ -133,9 +116,16 @@ class Jobs:
             await session.flush()
             return await body_of(session, row)
 
+    async def existing(self, owner: str, job_id: str) -> dict[str, Any] | None:
+        """A job's body, or None."""
+        try:
+            return await self.find(owner, job_id)
+        except UnknownJob:
+            return None
+
     async def find(self, owner: str, job_id: str) -> dict[str, Any]:
         """A job's body, as `JobBody`; raises `UnknownJob`."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return await body_of(session, await _own(session, owner, job_id))
 
     async def page(
@@ -147,7 +137,7 @@ class Jobs:
             asked = asked.where(JobRow.number < before)
         if state:
             asked = asked.where(JobRow.state == state)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             rows = list(await session.scalars(asked))
             shown = rows[:limit]
             return [await body_of(session, row) for row in shown], shown[-1].number if len(rows) > limit else 0
@@ -155,7 +145,7 @@ class Jobs:
     async def events(self, owner: str, job_id: str, after: int) -> tuple[list[Event], bool]:
         """What happened after the event of that number, and whether the job has ended; raises `UnknownJob`."""
         asked = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.number > after)
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             row = await _own(session, owner, job_id)
             found = await session.scalars(asked.order_by(JobEventRow.number))
             return [Event(event.number, event.event, event.data) for event in found], row.state in ENDED
@@ -172,6 +162,10 @@ class Jobs:
                 await session.execute(update(JobFileRow).where(*waiting).values(state=CANCELLED))
                 await close(session, row, CANCELLED)
             return await body_of(session, row), await kept_media(session, job_id)
+
+    async def erased(self, names: Sequence[str]) -> None:
+        """Note that media is erased."""
+        await note_erased(self._database, names)
 
 
 async def close(session: AsyncSession, row: JobRow, state: str, error: Mapping[str, Any] | None = None) -> None:
@@ -198,6 +192,17 @@ async def kept_media(session: AsyncSession, job_id: str) -> list[str]:
     """Names in the artefact store of a job's media that is not erased yet."""
     asked = select(JobFileRow.source).where(JobFileRow.job_id == job_id, JobFileRow.source != "")
     return [source for source in await session.scalars(asked) if not is_address(source)]
+
+
+async def note_erased(database: Database, names: Sequence[str]) -> None:
+    """Note that media of those names is not in the artefact store any more."""
+    async with database.transaction() as session:
+        await session.execute(update(JobFileRow).where(JobFileRow.source.in_(names)).values(source=""))
+
+
+def base_name_of(address: str) -> str:
+    """What a file is called that an address names: the last part of its path."""
+    return base_name(unquote(urlsplit(address).path, errors="replace"))
 
 
 def is_address(source: str) -> bool:
@@ -266,6 +271,13 @@ def _row(caller: Caller, new: NewJob) -> JobRow:
     )
 
 
+def _reserved(owner: str, name: str) -> UploadRow:
+    now = datetime.now(UTC)
+    return UploadRow(
+        id=new_id("upl"), owner=owner, filename="", object_name=name, created_at=now, expires_at=now + RESERVED_FOR
+    )
+
+
 def _file(job_id: str, position: int, file: JobFile) -> JobFileRow:
     return JobFileRow(
         job_id=job_id,
@@ -274,7 +286,8 @@ def _file(job_id: str, position: int, file: JobFile) -> JobFileRow:
         source=file.source,
         sha256=file.sha256,
         size_bytes=file.size_bytes,
-        state=QUEUED,
+        state=FAILED if file.error else QUEUED,
+        error=dict(file.error) if file.error else None,
     )
 
 

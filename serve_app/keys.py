@@ -8,30 +8,19 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.errors import UnmaskError
 from serve_app.asking import SCOPES, Caller
 from serve_app.auth import digest, new_key
 from serve_app.database import Database
 from serve_app.ids import new_id
+from serve_app.key_errors import UnknownKey, WrongKeyOptions
 from serve_app.tables import Key
 
 PREFIX = "unm_"  # scanners for leaked secrets find it, and what does not begin so costs no look into the database
 KEY_CHARACTERS = len(PREFIX) + len(new_key())
 MAX_NAME_CHARACTERS = 255
+LONGEST_LIFE = timedelta(days=36_500)
 USED_EVERY = timedelta(minutes=1)  # how exact `last_used_at` is: a write per request would be too many
 State = Literal["active", "expired", "revoked"]
-
-
-class UnknownKey(UnmaskError):
-    """There is no key of this id."""
-
-    code = "unknown_key"
-
-
-class WrongKeyOptions(UnmaskError):
-    """A key cannot be made as asked; what is wrong is named."""
-
-    code = "wrong_key_options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +53,17 @@ class KeyOptions:
 
     def check(self, now: datetime) -> None:
         """Raises `WrongKeyOptions`."""
-        if not self.owner.strip() or len(self.owner) > MAX_NAME_CHARACTERS:
-            raise WrongKeyOptions("The owner is empty or too long.", f"1 to {MAX_NAME_CHARACTERS} characters.")
-        if len(self.name) > MAX_NAME_CHARACTERS:
-            raise WrongKeyOptions("The name is too long.", f"At most {MAX_NAME_CHARACTERS} characters.")
+        if not _is_text(self.owner) or not self.owner.strip():
+            raise WrongKeyOptions("The owner is no name.", f"1 to {MAX_NAME_CHARACTERS} printable characters.")
+        if not _is_text(self.name):
+            raise WrongKeyOptions("The name is none.", f"At most {MAX_NAME_CHARACTERS} printable characters.")
         if not self.scopes or (unknown := sorted(set(self.scopes) - set(SCOPES))):
             wrong = f"{', '.join(unknown)} is no scope." if self.scopes else "The key has no scope."
             raise WrongKeyOptions(wrong, f"There are: {', '.join(SCOPES)}.")
-        if self.expires_at is not None and self.expires_at <= now:
-            raise WrongKeyOptions("The key would end before it is made.", f"It is {now:%Y-%m-%dT%H:%M:%SZ}.")
+        if self.expires_at is not None and not now < self.expires_at < now + LONGEST_LIFE:
+            raise WrongKeyOptions(
+                "The key's end is not in the future.", f"It is {now:%Y-%m-%dT%H:%M:%SZ}; a century is the most."
+            )
         if min(self.requests_per_minute or 0, self.media_seconds_per_hour or 0) < 0:
             raise WrongKeyOptions("A limit is below 0.", "0 is no limit.")
 
@@ -169,8 +160,12 @@ def caller_with(row: Key) -> Caller:
     )
 
 
+def _is_text(value: str) -> bool:
+    return len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+
+
 async def _row(session: AsyncSession, key_id: str) -> Key:
-    row = await session.get(Key, key_id, with_for_update=True)
+    row = await session.get(Key, key_id, with_for_update=True) if key_id.isprintable() else None
     if row is None:
         raise UnknownKey(f"There is no key {key_id[:64]!r}.", "`unmask keys list` and GET /v1/keys name them.")
     return row

@@ -3,7 +3,7 @@
 import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Label = Literal["FAKE", "REAL", "UNDETERMINED"]
 Region = Literal["frame", "face", "audio"]
@@ -277,6 +277,92 @@ class AnalyzeBody(VerdictBody):
     request_id: str
 
 
+class AnalysisLinks(Body):
+    """Where an analysis is read, its report, and the media with the verdict drawn into it if that was made."""
+
+    self: str
+    report: str
+    visual: str | None
+
+
+class RecordBody(Body):
+    """One analysis, as lists have it. `number` counts through all analyses of the service, as older clients expect.
+
+    `total_s` are the seconds of the work; `reused_from` is the earlier analysis whose verdict this one repeats.
+    """
+
+    id: str
+    number: int
+    created_at: str
+    expires_at: str | None
+    route: str
+    filename: str
+    kind: Literal["video", "image", "audio"]
+    sha256: str
+    size_bytes: int
+    duration_s: float
+    model: str
+    verdict: Label
+    p_fake: float | None
+    confidence: float
+    reason_code: ReasonCode
+    degraded: bool
+    total_s: float
+    reused_from: str | None
+    batch_id: str | None
+    job_id: str | None
+    links: AnalysisLinks
+
+
+class AnalysisBody(VerdictBody):
+    """`GET /v1/analyses/{id}`: the whole verdict, and where it comes from. Pictures that were erased are empty."""
+
+    id: str
+    number: int
+    created_at: str
+    expires_at: str | None
+    route: str
+    filename: str
+    reused_from: str | None
+    batch_id: str | None
+    job_id: str | None
+    links: AnalysisLinks
+
+
+class AnalysisPage(Body):
+    """`GET /v1/analyses`: newest first. `next_cursor` asks for the ones before; null at the end."""
+
+    items: list[RecordBody]
+    next_cursor: str | None
+
+
+class CountsBody(Body):
+    """Counts by verdict; `name` is the model asked, the kind of media, or the day (UTC)."""
+
+    name: str
+    total: int
+    fake: int
+    real: int
+    undetermined: int
+
+
+class StatisticsBody(Body):
+    """`GET /v1/statistics`. Percentages are of all analyses; `average_confidence` is of those that are FAKE or REAL."""
+
+    total: int
+    reused: int
+    fake: int
+    real: int
+    undetermined: int
+    fake_percentage: float
+    real_percentage: float
+    average_confidence: float | None
+    last_analysis_at: str | None
+    models: list[CountsBody]
+    kinds: list[CountsBody]
+    days: list[CountsBody]
+
+
 class AnalysisDetails(Body):
     """Figures over the analysed frames of the face that decided.
 
@@ -477,9 +563,14 @@ class DeploymentBody(Body):
 
 
 class HealthBody(Body):
-    """`GET /health`: 200 when every deployment is ready, else 503."""
+    """`GET /health`: 200 when every deployment is ready, else 503.
 
-    status: Literal["ok", "starting"]
+    It is `degraded` while the database or the artefact store does not answer; requests that need them get a 503.
+    """
+
+    status: Literal["ok", "starting", "degraded"]
+    database: Literal["ok", "unavailable"]
+    artifacts: Literal["ok", "unavailable"]
     model_loaded: bool
     default_model: str
     available_models: list[str]
@@ -567,4 +658,58 @@ class JobPage(Body):
     """`GET /v1/jobs`: newest first. `next_cursor` asks for the ones before; null at the end."""
 
     items: list[JobBody]
+    next_cursor: str | None
+
+
+Scope = Literal["analyze", "read", "admin"]
+KeyLimit = Annotated[int | None, Field(ge=0, lt=2**31, description="null: the service's default; 0: no limit")]
+
+
+class KeyRequest(BaseModel):
+    """`POST /v1/keys`. Several keys may have one owner: they see the same analyses and jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    owner: str
+    scopes: list[Scope]
+    name: str = ""
+    expires_at: AwareDatetime | None = None
+    requests_per_minute: KeyLimit = None
+    media_seconds_per_hour: KeyLimit = None
+
+
+class RotateRequest(BaseModel):
+    """`POST /v1/keys/{id}/rotate`: seconds that the old key still works, 30 days at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 0.0
+
+
+class KeyBody(Body):
+    """A key, without the key itself, which is not kept."""
+
+    id: str
+    owner: str
+    name: str
+    scopes: list[Scope]
+    state: Literal["active", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    requests_per_minute: int | None
+    media_seconds_per_hour: int | None
+
+
+class NewKeyBody(KeyBody):
+    """A key that was just made: `key` is what requests carry, shown now and never again."""
+
+    key: str
+
+
+class KeyPage(Body):
+    """`GET /v1/keys`: newest first. `next_cursor` asks for the ones before; null at the end."""
+
+    items: list[KeyBody]
     next_cursor: str | None

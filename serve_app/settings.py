@@ -138,6 +138,14 @@ class Settings(BaseSettings):
             description="days that analyses are kept; 0 keeps them until they are deleted",
         ),
     ] = 365.0
+    artifacts_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            validation_alias=_names("artifacts_days"),
+            description="days that pictures and annotated media of analyses are kept; 0 keeps them as long as the rest",
+        ),
+    ] = 90.0
     s3_endpoint: Annotated[
         str,
         Field(
@@ -265,6 +273,41 @@ class Settings(BaseSettings):
             description="seconds from the last byte received until the answer, then 504",
         ),
     ] = 300.0
+    jobs_at_once: Annotated[
+        int,
+        Field(ge=1, validation_alias=_names("jobs_at_once"), description="jobs that a runner works on at once"),
+    ] = 2
+    job_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            validation_alias=_names("job_timeout_s"),
+            description="seconds that analysing and drawing one file of a job may take; then it fails",
+        ),
+    ] = 3600.0
+    job_lease_s: Annotated[
+        float,
+        Field(
+            ge=2,
+            validation_alias=_names("job_lease_s"),
+            description="seconds after which the jobs of a runner that went silent are taken up by another",
+        ),
+    ] = 30.0
+    webhook_allow: Annotated[
+        str,
+        Field(
+            validation_alias=_names("webhook_allow"),
+            description="hosts and networks, by commas, that webhooks may be sent to although they are not public",
+        ),
+    ] = ""
+    webhook_pauses_s: Annotated[
+        str,
+        Field(
+            pattern=r"^\d+(,\d+)*$",
+            validation_alias=_names("webhook_pauses_s"),
+            description="seconds between the tries of a webhook, by commas; after the last it is given up",
+        ),
+    ] = "5,300,1800,7200,18000,36000,50400,72000,86400"
     detector_timeout_s: Annotated[
         float,
         Field(
@@ -336,7 +379,7 @@ class Settings(BaseSettings):
         ),
     ] = _MEDIA.memory_bytes
 
-    @field_validator("url_allow")
+    @field_validator("url_allow", "webhook_allow")
     @classmethod
     def _known_kinds(cls, allow: str) -> str:
         parsed(allow)
@@ -417,6 +460,10 @@ class Settings(BaseSettings):
                 "It must be a PEM file of one or more certificates.",
             ) from error
         return anchors
+
+    def webhook_pauses(self) -> tuple[float, ...]:
+        """Seconds between the tries of a webhook."""
+        return tuple(float(pause) for pause in self.webhook_pauses_s.split(","))
 
     def s3_options(self) -> S3Options:
         """How the bucket of `artifacts_url` is reached."""

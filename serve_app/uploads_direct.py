@@ -67,8 +67,9 @@ class Places:
         """Give a place back, with what is in it; raises `NoSuchUpload`."""
         async with self._database.transaction() as session:
             row = await owned(session, owner, place_id)
+        await self._artifacts.delete(row.object_name)  # first: if the store is away, it can be tried again
+        async with self._database.transaction() as session:
             await session.execute(delete(UploadRow).where(UploadRow.id == place_id))
-        await self._artifacts.delete(row.object_name)
 
 
 async def owned(session: AsyncSession, owner: str, place_id: str) -> UploadRow:

@@ -49,6 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.setenv("API_KEY", key)  # the processes of the graph inherit it
         patch.setenv("UNMASK_DATABASE_URL", f"sqlite:///{kept}/unmask.db")
         patch.setenv("UNMASK_ARTIFACTS_URL", str(kept / "artifacts"))
+        patch.setenv("UNMASK_JOB_LEASE_S", "4")  # a killed runner costs a test no half minute
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         with ray_running(console):
             deploy(profile, threading.Event(), console)
@@ -76,5 +77,5 @@ def _is_zombie(process: Path) -> bool:
 def graph_processes() -> dict[str, set[int]]:
     """Process ids of every replica of the graph."""
     detectors = (f"Detector-{row.id}" for row in read_catalogue().rows)
-    names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Visualizer", *detectors)
+    names = ("Ingress", "EnsembleRouter", "FrameExtractor", "Visualizer", "JobRunner", *detectors)
     return {name: replicas(name) for name in names}

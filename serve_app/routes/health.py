@@ -37,14 +37,22 @@ async def root(request: Request) -> RootBody:
 
 @router.get("/health", responses={503: {"model": HealthBody, "description": "not every deployment is ready"}})
 async def health(request: Request, response: Response) -> HealthBody:
-    """Readiness: 200 once every deployment of the graph is ready, else 503 with those that are not."""
+    """Readiness: 200 once every deployment of the graph is ready, else 503 with those that are not.
+
+    It stays 200 while the database or the artefact store is away: the service answers requests that need them itself,
+    with 503 and when to come again, and starting it anew would help nobody.
+    """
     deployments = await request.app.state.service.health()
     ready = _ready(deployments)
+    database, artifacts = await request.app.state.stores.states()
+    whole = database == artifacts == "ok"
     if not ready:
         response.status_code = 503
         response.headers["Retry-After"] = RETRY_AFTER_S
     return HealthBody(
-        status="ok" if ready else "starting",
+        status="starting" if not ready else "ok" if whole else "degraded",
+        database=database,
+        artifacts=artifacts,
         model_loaded=ready,
         default_model=request.app.state.settings.default_model,
         available_models=installed(request.app.state.catalogue, deployments),

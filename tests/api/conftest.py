@@ -1,5 +1,6 @@
 """The HTTP application around a service of a few lines: every route can be tested without Ray or torch."""
 
+import io
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from serve_app.asking import Ask
 from serve_app.auth import digest
 from serve_app.database import migrate
 from serve_app.http import create_http
+from serve_app.schemas import VerdictBody
 from serve_app.service import DeploymentHealth, Visual
 from serve_app.settings import Settings
 from serve_app.uploads import Upload
@@ -47,6 +49,11 @@ def verdict(upload: Upload, model: str) -> Verdict:
         timeline=tuple(TimelinePoint(float(t), 0, p) for t, p in enumerate((0.8, 0.9, 1.0))),
         segments=(Segment(0.0, 2.0, 0.9, 1.0, "face 0"),),
     )
+
+
+def verdict_body() -> VerdictBody:
+    """The same as it is answered."""
+    return VerdictBody.model_validate(verdict(Upload(io.BytesIO(), sha256="5" * 64, size_bytes=1000), "ensemble"))
 
 
 class FakeService:

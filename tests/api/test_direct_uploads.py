@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.detectors.catalogue import read_catalogue
-from serve_app.artifacts import Artifacts
+from serve_app.artifacts import Artifacts, StorageUnavailable
 from serve_app.auth import digest
 from serve_app.http import create_http
 from serve_app.routes.uploads import capped
@@ -138,3 +138,20 @@ def test_chunks_pass_up_to_the_cap() -> None:
         return [chunk async for chunk in capped(chunks(), 8)]
 
     assert asyncio.run(pass_on()) == [b"1234", b"5678"]
+
+
+def test_a_place_is_not_forgotten_while_the_store_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = place(client)
+    put(client, given["url"], b"film")
+    artifacts: Artifacts = client.app.state.artifacts  # type: ignore[attr-defined]
+
+    async def away(*_: str) -> None:
+        raise StorageUnavailable("The artefact store does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "delete", away)
+        answer = client.delete(f"/v1/uploads/{given['id']}")
+    assert_problem(answer, 503, "storage_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert client.delete(f"/v1/uploads/{given['id']}").status_code == 204
+    assert kept(client, given["id"]) is None

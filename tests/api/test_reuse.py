@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from models.detectors.catalogue import read_catalogue
 from serve_app import analyst
 from serve_app.analyst import Analyst
+from serve_app.artifacts import Artifacts
 from serve_app.asking import Ask, Origin
 from serve_app.database import Database, DatabaseUnavailable
 from serve_app.history import History
@@ -78,7 +79,8 @@ def test_with_reuse_switched_off_every_file_is_worked_on(client: TestClient, ser
 
 @pytest.fixture
 def scene(service: FakeService, settings: Settings) -> Analyst:
-    return Analyst(service, History(Database(settings.database_url), settings), read_catalogue(), settings)
+    history = History(Database(settings.database_url), Artifacts(settings.artifacts_url, b"secret"), settings)
+    return Analyst(service, history, read_catalogue(), settings)
 
 
 def test_what_an_answer_depends_on_changes_what_it_is_known_by(scene: Analyst) -> None:

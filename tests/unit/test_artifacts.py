@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,9 @@ from serve_app.artifacts import (
     S3Options,
     StorageUnavailable,
     opened,
+    prepare,
 )
+from serve_app.settings import Settings
 from serve_app.signing import ExpiredToken, Signer, WrongToken
 from tests.servers import S3, free_port
 
@@ -247,3 +250,31 @@ def test_a_token_is_over_after_its_time() -> None:
     signer = Signer(b"secret")
     with pytest.raises(ExpiredToken):
         signer.opened("get", signer.token("get", 0, "a.mp4"))
+
+
+def test_a_store_that_is_prepared_is_empty(artifacts_url: str, artifacts: Artifacts) -> None:
+    prepare(artifacts_url, Settings(_env_file=None).s3_options())  # type: ignore[call-arg]
+    assert not run(artifacts.exists("check"))
+
+
+def test_a_store_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path, s3_server: S3) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ArtifactsError):
+        prepare(str(tmp_path / "file"), S3Options())
+    with pytest.raises(StorageUnavailable):
+        prepare("s3://missing", S3Options(s3_server.endpoint, "", "us-east-1", S3.KEY, S3.SECRET))
+
+
+def test_a_link_to_a_bucket_is_signed_as_another_implementation_signs(
+    s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server for tests checks no signature.
+    signing = pytest.importorskip("botocore.auth", reason="it comes with the S3 server, unless that has its own folder")
+    credentials = pytest.importorskip("botocore.credentials").Credentials(S3.KEY, S3.SECRET)
+    options = S3Options(s3_server.endpoint, "", "eu-west-3", S3.KEY, S3.SECRET)
+    signed = httpx.URL(run(Artifacts("s3://bucket/a b", b"", options).link("visual/ana_1.mp4", "", 600)))
+    request = pytest.importorskip("botocore.awsrequest").AWSRequest("GET", str(signed.copy_with(query=None)))
+    at = datetime.strptime(signed.params["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    monkeypatch.setattr(signing, "get_current_datetime", lambda: at)
+    signing.S3SigV4QueryAuth(credentials, "s3", "eu-west-3", expires=600).add_auth(request)
+    assert dict(httpx.URL(request.url).params) == dict(signed.params)

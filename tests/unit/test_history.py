@@ -1,6 +1,7 @@
 """What is kept of analyses, on SQLite and PostgreSQL alike."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,10 +11,12 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from serve_app.artifacts import Artifacts
 from serve_app.asking import Caller, Origin
 from serve_app.database import Database, NotStored
-from serve_app.history import Filters, Finished, History, cursor_of, number_of
+from serve_app.history import Earlier, Filters, Finished, History, cursor_of, number_of
 from serve_app.ids import new_id
+from serve_app.schemas import VerdictBody
 from serve_app.settings import Settings
 from serve_app.tables import AnalysisRow, Counter
 from tests.verdicts import verdict_body
@@ -31,13 +34,14 @@ def finished(origin: Origin = ANN, **changes: Any) -> Finished:
 
 
 def on(url: str, scene: Callable[[History, Database], Awaitable[Any]], **settings: Any) -> Any:
-    """What a scene gives that has a history on that database."""
+    """What a scene gives that has a history on that database, and keeps pictures beside a database that is a file."""
 
     async def play() -> Any:
         database = Database(url)
         try:
             chosen = Settings(_env_file=None).model_copy(update=settings)  # type: ignore[call-arg]
-            return await scene(History(database, chosen), database)
+            with tempfile.TemporaryDirectory() as folder:
+                return await scene(History(database, Artifacts(folder, b"secret"), chosen), database)
         finally:
             await database.close()
 
@@ -47,12 +51,14 @@ def on(url: str, scene: Callable[[History, Database], Awaitable[Any]], **setting
 def test_what_is_recorded_comes_back_whole(database_url: str) -> None:
     made = finished()
 
-    async def scene(history: History, _: Database) -> AnalysisRow:
+    async def scene(history: History, _: Database) -> tuple[AnalysisRow, VerdictBody]:
         await history.record(made)
-        return await history.get("ann", made.id)
+        row = await history.get("ann", made.id)
+        return row, await history.verdict(row)
 
-    row = on(database_url, scene)
-    assert row.body == made.verdict.model_dump(mode="json")
+    row, verdict = on(database_url, scene)
+    assert verdict == made.verdict
+    assert "data:image" not in str(row.body)
     assert (row.owner, row.key_id, row.route, row.filename) == ("ann", "key_ann", "/analyze", "clip.mp4")
     assert (row.verdict, row.p_fake, row.kind, row.sha256) == ("FAKE", 0.9, "video", SHA256)
     assert row.created_at.tzinfo is UTC
@@ -109,7 +115,7 @@ def test_another_owners_analyses_are_as_if_they_did_not_exist(database_url: str)
         assert not [row async for row in history.export("bob", Filters())]
         assert (await history.statistics("bob")).total == 0
         assert await history.same("bob", SHA256, "models") is None
-        assert (await history.get("ann", made.id)).artifacts == {}
+        assert "visual" not in (await history.get("ann", made.id)).artifacts
 
     on(database_url, scene)
 
@@ -117,13 +123,13 @@ def test_another_owners_analyses_are_as_if_they_did_not_exist(database_url: str)
 def test_pages_go_through_all_once_newest_first_while_more_are_made(database_url: str) -> None:
     async def scene(history: History, _: Database) -> tuple[list[str], list[str]]:
         made = [(await history.record(finished())).id for _ in range(5)]
-        seen, cursor, pages = [], "", 0
-        while pages == 0 or cursor:
-            page = await history.page("ann", Filters(), 2, cursor)
-            seen += [row.id for row in page.rows]
-            cursor, pages = page.next_cursor, pages + 1
+        page = await history.page("ann", Filters(), 2)
+        seen = list(page.rows)
+        while page.next_cursor:
             await history.record(finished())
-        return made, seen
+            page = await history.page("ann", Filters(), 2, number_of(page.next_cursor))
+            seen += page.rows
+        return made, [row.id for row in seen]
 
     made, seen = on(database_url, scene)
     assert seen == made[::-1]
@@ -194,12 +200,11 @@ def test_only_a_whole_answer_to_the_same_question_of_the_same_owner_is_the_same(
 ) -> None:
     made = finished(**change)
 
-    async def scene(history: History, _: Database) -> AnalysisRow | None:
+    async def scene(history: History, _: Database) -> Earlier | None:
         await history.record(made)
         return await history.same("ann", SHA256, "models")
 
-    found = on(database_url, scene)
-    assert (found is None) == bool(change)
+    assert on(database_url, scene) == (None if change else Earlier(made.id, made.verdict))
 
 
 def test_the_figures_count_by_verdict_model_kind_and_day(database_url: str) -> None:
@@ -274,7 +279,8 @@ def test_artefacts_are_noted_beside_each_other(database_url: str) -> None:
         await history.attach("ann", made.id, "report", "report/1.html")
         return (await history.get("ann", made.id)).artifacts
 
-    assert on(database_url, scene) == {"visual": "visual/1.mp4", "report": "report/1.html"}
+    own = {"pictures": f"pictures/{made.id}.json"}
+    assert on(database_url, scene) == own | {"visual": "visual/1.mp4", "report": "report/1.html"}
 
 
 def test_what_is_deleted_is_gone(database_url: str) -> None:

@@ -13,10 +13,12 @@ from serve_app.asking import Ask, Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
 from serve_app.ids import new_id
-from serve_app.job_queue import MAX_ATTEMPTS, Claimed, JobQueue, LeaseLost
-from serve_app.jobs import JobFile, Jobs, NewJob, Options, UnknownJob, UploadGone
+from serve_app.job_errors import LeaseLost, UnknownJob
+from serve_app.job_queue import MAX_ATTEMPTS, Claimed, JobQueue
+from serve_app.jobs import JobFile, Jobs, NewJob, Options
 from serve_app.schemas import JobBody
 from serve_app.tables import AnalysisRow, DeliveryRow, JobRow, UploadRow
+from serve_app.upload_errors import NoSuchUpload
 
 ANN, BOB = Caller(owner="ann"), Caller(owner="bob")
 OPTIONS = Options(Ask("ensemble", heat=True), visualize=True)
@@ -288,14 +290,14 @@ def test_an_end_leaves_one_delivery_with_the_jobs_body(play: Play) -> None:
 
 def test_an_upload_belongs_to_one_job_of_its_owner(play: Play) -> None:
     async def act(scene: Scene) -> None:
-        upload = await scene.jobs.reserve(ANN, "uploads/a")
-        with pytest.raises(UploadGone):
+        (upload,) = await scene.jobs.reserve(ANN, ["uploads/a"])
+        with pytest.raises(NoSuchUpload):
             await scene.jobs.uploaded(BOB, upload)
-        with pytest.raises(UploadGone):
+        with pytest.raises(NoSuchUpload):
             await scene.add(BOB, uploads=[upload])
         assert (await scene.jobs.uploaded(ANN, upload)).source == "uploads/a"
         await scene.add(uploads=[upload])
-        with pytest.raises(UploadGone):
+        with pytest.raises(NoSuchUpload):
             await scene.add(uploads=[upload])
         async with scene.database.transaction() as session:
             assert list(await session.scalars(select(UploadRow))) == []

@@ -1,13 +1,14 @@
 """Keys, on SQLite and PostgreSQL alike."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from serve_app.asking import Caller
-from serve_app.keys import KeyOptions, Keys, NewKey, UnknownKey, WrongKeyOptions
+from serve_app.key_errors import UnknownKey, WrongKeyOptions
+from serve_app.keys import KeyOptions, Keys, NewKey
 from serve_app.tables import Key
 from tests.keys import make_key, with_database
 
@@ -133,10 +134,12 @@ def test_an_id_of_no_key_is_named(database_url: str) -> None:
     ("wrong", "named"),
     [
         ({"owner": " "}, "owner"),
+        ({"owner": "a\x00b"}, "owner"),
         ({"name": "x" * 256}, "name"),
+        ({"expires_at": datetime(9999, 12, 31, tzinfo=timezone(timedelta(hours=-5)))}, "a century"),
         ({"scopes": []}, "no scope"),
         ({"scopes": ["read", "write"]}, "write is no scope"),
-        ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "would end before"),
+        ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "not in the future"),
         ({"requests_per_minute": -1}, "below 0"),
     ],
 )

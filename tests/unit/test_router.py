@@ -296,21 +296,23 @@ def test_who_watches_gets_the_error_of_the_analysis() -> None:
 
 
 def test_the_work_ends_when_nobody_watches_any_more() -> None:
+    ended = asyncio.Event()
+
     async def hang(*_: Any) -> ExtractedViews:
-        await asyncio.sleep(60)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
         raise AssertionError
 
-    extractor = Handle(hang)
-
     async def look_away() -> None:
-        watching = router_of(extractor, {"a": Handle(scored)}).watch(MEDIA)
+        watching = router_of(Handle(hang), {"a": Handle(scored)}).watch(MEDIA)
         await anext(watching)
         await asyncio.sleep(0)
         await watching.aclose()
-        while not extractor.cancelled:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(ended.wait(), 10)
 
-    asyncio.run(asyncio.wait_for(look_away(), 10))
+    asyncio.run(look_away())
 
 
 def test_progress_never_falls_when_work_is_done_again() -> None:

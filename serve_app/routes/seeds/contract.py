@@ -11,18 +11,19 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from models.detectors.catalogue import Catalogue
-from models.errors import UnmaskError
+from models.errors import UnmaskError, UnsupportedMedia
 from models.media.limits import ACCEPTED_MEDIA
-from models.media.sniff import HEAD_BYTES, STILLS, container_of
+from models.media.sniff import HEAD_BYTES
+from models.types import Kind
 from serve_app.analyst import Analysis
-from serve_app.asking import Ask, origin_of, wants_fresh
+from serve_app.asking import Ask, Origin, origin_of, wants_fresh
 from serve_app.errors import ApiError, from_cause
+from serve_app.kinds import NOUNS, kind_of
 from serve_app.routes.analyze import known, too_slow
 from serve_app.schemas import VerdictBody
 from serve_app.settings import Settings
 from serve_app.uploads import Intake, Upload, Uploads, receive_all
 
-SOUNDS = frozenset({"wav", "mp3", "flac", "ogg"})  # containers that never hold pictures that move
 _DESCRIBED = {
     400: "no file, an empty one, or one that is refused",
     401: "the key is missing or wrong",
@@ -89,7 +90,8 @@ async def received(request: Request, contract: Contract) -> AsyncIterator[Upload
 
 async def _files(request: Request, contract: Contract, settings: Settings) -> Uploads:
     cap = contract.max_bytes(settings)
-    intake = Intake(cap, settings.upload_timeout_s, contract.fields, contract.max_files, settings.max_upload_bytes)
+    together = settings.max_batch_bytes if contract.max_files > 1 else cap
+    intake = Intake(cap, settings.upload_timeout_s, contract.fields, contract.max_files, together)
     try:
         return await receive_all(request, intake)
     except ApiError as error:
@@ -104,10 +106,10 @@ def model_of(request: Request, fields: Mapping[str, str]) -> str:
     return model
 
 
-async def analyzed(request: Request, upload: Upload, model: str) -> Analysis:
+async def analyzed(request: Request, upload: Upload, model: str, origin: Origin | None = None) -> Analysis:
     """The analysis of one file, recorded as those of the native routes are."""
     ask = Ask(model or request.app.state.settings.default_model, fresh=wants_fresh(request))
-    analysis: Analysis = await request.app.state.analyst.analyze(upload, ask, origin_of(request))
+    analysis: Analysis = await request.app.state.analyst.analyze(upload, ask, origin or origin_of(request))
     return analysis
 
 
@@ -126,17 +128,15 @@ def undetermined(reason_code: str, reason: str, p_fake: float | None) -> ApiErro
     return ApiError(422, "undetermined", f"The verdict is undetermined: {reason}.", extra=told)
 
 
-def container(upload: Upload) -> str:
-    """What the first bytes of a file announce, as `models.media.sniff` names it; raises `MediaError`."""
+def must_be(upload: Upload, *kinds: Kind | None) -> None:
+    """Raises `UnsupportedMedia` for a file whose first bytes announce another kind, before anything is decoded.
+
+    None among the kinds stands for containers that only their tracks tell apart.
+    """
     head = upload.file.read(HEAD_BYTES)
     upload.file.seek(0)
-    return container_of(head)
-
-
-def must_be_picture(upload: Upload) -> None:
-    """Raises `ApiError` for what is no still picture, before anything is decoded."""
-    if container(upload) not in STILLS:
-        raise ApiError(415, "unsupported_media", "The file is no still picture.", suggestions=[ACCEPTED_MEDIA])
+    if (found := kind_of(head)) not in kinds:
+        raise UnsupportedMedia(f"The file is {NOUNS[found]}." if found else "The file is a video.", ACCEPTED_MEDIA)
 
 
 def form(contract: Contract, what: str, **more: str) -> dict[str, Any]:

@@ -12,26 +12,23 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from models.detectors.catalogue import ENSEMBLE, Catalogue
-from models.errors import UnsupportedMedia, WrongSelection
-from models.media.sniff import STILLS
+from models.errors import WrongSelection
 from serve_app.errors import ApiError, timestamp
 from serve_app.routes.analyze import KEYS, asked
 from serve_app.routes.seeds.contract import (
-    SOUNDS,
     Contract,
     analyzed,
     answering,
-    container,
     errors_as,
     form,
     is_ready,
     model_of,
+    must_be,
     received,
     undetermined,
 )
 from serve_app.schemas import FindingBody, VerdictBody
 from serve_app.service import detector_name
-from serve_app.uploads import Upload
 
 VIDEO = Contract(("video",), 100, "Video file too large. Maximum size: {}MB")
 AUDIO = Contract(("audio",), 50, "Audio file too large. Maximum size: {}MB")
@@ -133,7 +130,7 @@ async def detect_video(request: Request) -> DetectionBody:
     started = time.monotonic()
     async with received(request, VIDEO) as uploads:
         upload = uploads.files[0]
-        _must_not_be(upload, STILLS | SOUNDS)
+        must_be(upload, "video", None)
         heard = asked(upload, "analyze_audio")
         named = model_of(request, uploads.fields)
         looking = _rows(request, named, sound=False)
@@ -162,7 +159,7 @@ async def detect_audio(request: Request) -> DetectionBody:
     started = time.monotonic()
     async with received(request, AUDIO) as uploads:
         upload = uploads.files[0]
-        _must_not_be(upload, STILLS)
+        must_be(upload, "audio", "video", None)
         named = model_of(request, uploads.fields)
         listening = _rows(request, named, sound=True)
         if not listening:
@@ -192,12 +189,6 @@ def _rows(request: Request, named: str, *, sound: bool) -> tuple[str, ...]:
         return answering(catalogue, named, sound=sound)
     default = answering(catalogue, request.app.state.settings.default_model, sound=sound)
     return default or answering(catalogue, ENSEMBLE, sound=sound)
-
-
-def _must_not_be(upload: Upload, containers: frozenset[str]) -> None:
-    """Raises for a file that is plainly of another kind, before anything is decoded."""
-    if (name := container(upload)) in containers:
-        raise UnsupportedMedia(f"The file is of the format {name}.")
 
 
 def _add_sound(predictions: Predictions, verdict: VerdictBody, video_p_fake: float) -> ErrorBody | None:

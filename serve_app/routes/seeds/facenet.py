@@ -29,7 +29,7 @@ from serve_app.routes.seeds.contract import (
     form,
     is_ready,
     model_of,
-    must_be_picture,
+    must_be,
     received,
     undetermined,
 )
@@ -148,7 +148,7 @@ async def detect(request: Request) -> DetectionBody:
     started = time.monotonic()
     async with received(request, CONTRACT) as uploads:
         upload = uploads.files[0]
-        must_be_picture(upload)
+        must_be(upload, "image")
         model = model_of(request, uploads.fields)
         verdict = (await analyzed(request, upload, model)).verdict
         decided(verdict)
@@ -167,7 +167,7 @@ async def augmented(request: Request) -> AugmentedBody:
     started = time.monotonic()
     async with received(request, CONTRACT) as uploads:
         upload = uploads.files[0]
-        must_be_picture(upload)
+        must_be(upload, "image")
         model = model_of(request, uploads.fields)
         original = (await analyzed(request, upload, model)).verdict
         first = _detection(original, _answered(request, original, model), started)
