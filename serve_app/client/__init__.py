@@ -1,6 +1,6 @@
 """Clients of the service: over HTTP for every program, through deployment handles inside a Ray cluster.
 
-`Client` and `AsyncClient` answer with the bodies of `serve_app.schemas`, which is all of ours that they import.
+All answer with the bodies of `serve_app.schemas`, which is all of ours that the clients over HTTP import.
 """
 
 from serve_app.client import errors
@@ -8,19 +8,24 @@ from serve_app.client.asynchronous import AsyncClient, AsyncJob
 from serve_app.client.calls import Drawn, How, JobHow
 from serve_app.client.errors import ServiceError
 from serve_app.client.following import JobProgress
+from serve_app.client.handles import AsyncHandleClient, HandleClient, connect, connect_async
 from serve_app.client.steps import Retries
 from serve_app.client.sync import Client, Job
 
 __all__ = [
     "AsyncClient",
+    "AsyncHandleClient",
     "AsyncJob",
     "Client",
     "Drawn",
+    "HandleClient",
     "How",
     "Job",
     "JobHow",
     "JobProgress",
     "Retries",
     "ServiceError",
+    "connect",
+    "connect_async",
     "errors",
 ]

@@ -3,8 +3,9 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from serve_app.client.errors import NotFound, UnreadableAnswer
 from serve_app.client.following import Follower, OnProgress, followed
-from serve_app.client.media import Body, Json, Media, OnUpload, form
+from serve_app.client.media import Body, Json, Media, OnUpload, Part, Raw, form
 from serve_app.client.receive import Download, Target, downloading
 from serve_app.client.steps import ONCE, Flow, Retries, Send, tried
-from serve_app.schemas import BatchBody, HealthBody, JobBody, RootBody
+from serve_app.schemas import BatchBody, HealthBody, JobBody, PlaceBody, RootBody
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -55,6 +56,31 @@ class JobHow(How, total=False):
     webhook_secret: str
     urls: Sequence[str]
     uploads: Sequence[str]
+
+
+class Which(TypedDict, total=False):
+    """Which analyses; what is not said takes all.
+
+    Attributes:
+        verdict: FAKE, REAL or UNDETERMINED.
+        kind: video, image or audio.
+        model: that was asked.
+        sha256: of the file.
+        filename: a part of the file's name, in any case.
+        since: made at this moment or later; RFC 3339, or a datetime.
+        until: made before this moment.
+    """
+
+    verdict: str
+    kind: str
+    model: str
+    sha256: str
+    filename: str
+    since: str | datetime
+    until: str | datetime
+
+
+ExportFormat = Literal["csv", "jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +158,27 @@ class Calls:
         # Page[kind] is a class made at run time.
         return (yield from self.get(path, Page[kind], asked))  # type: ignore[valid-type]
 
+    def download(self, path: str, params: Mapping[str, str], to: Target) -> Flow[Path | None]:
+        """A file, from where it is kept; the path it was written to."""
+        with downloading(to) as download:
+            send = Send(method="GET", path=path, params=params, sink=download)
+            response = yield from tried(send, self._retries)
+            if response.has_redirect_location:
+                there = str(response.request.url.join(response.headers["location"]))
+                yield from tried(Send(method="GET", path=there, sink=download, keyless=True), self._retries)
+        return download.path
+
+    def upload(self, media: Media, on_progress: OnUpload | None) -> Flow[str]:
+        """Media, put where the service keeps files; the upload's id."""
+        part = Part(media)
+        ask = Send(method="POST", path="/v1/uploads", body=Json({"filename": part.name}))
+        response = yield from tried(ask, self._retries)
+        place = read(PlaceBody, response)
+        there = str(response.request.url.join(place.url))
+        put = Send(method=place.method, path=there, body=Raw(part), on_upload=on_progress, keyless=True)
+        yield from tried(put, self._retries)
+        return place.id
+
     def batch(self, media: Sequence[Media], model: str, how: How) -> Flow[BatchBody]:
         """The verdicts of many files."""
         send = self._sending("/analyze/batch", form(media), query(model, how), how)
@@ -178,6 +225,17 @@ class Calls:
             on_upload=how.get("on_progress"),
             sink=sink,
         )
+
+
+def of_analysis(analysis_id: str) -> str:
+    """The address of an analysis."""
+    return f"/v1/analyses/{quote(analysis_id, safe='')}"
+
+
+def asked(which: Which) -> dict[str, str]:
+    """The query of a list of analyses. A moment without a time zone is one of this machine's."""
+    moments = {name: value.astimezone().isoformat() for name, value in which.items() if isinstance(value, datetime)}
+    return {name: str(value) for name, value in (which | moments).items() if value}
 
 
 def _job(job_id: str) -> str:

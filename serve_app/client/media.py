@@ -66,6 +66,29 @@ class Part:
             yield self.media
 
 
+@dataclass(slots=True)
+class Sent:
+    """Counts what left."""
+
+    total_bytes: int
+    tell: OnUpload | None
+    sent_bytes: int = 0
+
+    def more(self, count: int) -> None:
+        """So many bytes more."""
+        self.sent_bytes += count
+        if self.tell:
+            self.tell(self.sent_bytes, self.total_bytes)
+
+
+def sent(part: Part, count: Sent) -> Iterator[bytes]:
+    """A file's pieces; each is counted once the next one is asked for, when it has left."""
+    with part.opened() as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+            count.more(len(piece))
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """`multipart/form-data` (RFC 7578) of files and fields."""
@@ -83,18 +106,12 @@ class Form:
 
     def pieces(self, on_progress: OnUpload | None) -> Iterator[bytes]:
         """The form. Fields go first, so that a wrong one is refused before the media is sent."""
-        total = sum(part.size_bytes() for part in self.parts)
-        sent = 0
+        count = Sent(sum(part.size_bytes() for part in self.parts), on_progress)
         if fields := self._fields():
             yield fields
         for part in self.parts:
             yield self._head(part)
-            with part.opened() as file:
-                while piece := file.read(PIECE_BYTES):
-                    yield piece
-                    sent += len(piece)
-                    if on_progress:
-                        on_progress(sent, total)
+            yield from sent(part, count)
             yield b"\r\n"
         yield self._end()
 
@@ -113,6 +130,22 @@ class Form:
 
     def _end(self) -> bytes:
         return f"--{self.boundary}--\r\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One file as the body itself."""
+
+    part: Part
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its length; no type, which a signed address may not allow for."""
+        return {"Content-Length": str(self.part.size_bytes())}
+
+    def pieces(self, on_progress: OnUpload | None) -> Iterator[bytes]:
+        """The file."""
+        yield from sent(self.part, Sent(self.part.size_bytes(), on_progress))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Send:
     on_upload: OnUpload | None = None
     sink: Sink | None = None
     read_timeout_s: float | None = None
+    keyless: bool = False  # an address that carries its own proof, maybe of another machine: it must not get the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def tried(send: Send, retries: Retries) -> Flow[httpx.Response]:
             failure: ServiceError = unreachable(error)
             most = _attempts(error, retries)
         else:
-            if response.is_success:
+            if response.is_success or response.has_redirect_location:
                 return response
             failure = from_response(response)
             most = retries.attempts if may_pass(response, failure) else 1

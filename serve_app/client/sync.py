@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
 from pydantic import BaseModel
 
-from serve_app.client.calls import Calls, Drawn, How, JobHow, Page
+from serve_app.client.calls import Calls, Drawn, ExportFormat, How, JobHow, Page, Which, asked, of_analysis
 from serve_app.client.following import ENDED, OnProgress
-from serve_app.client.media import Media
+from serve_app.client.media import Media, OnUpload
 from serve_app.client.receive import Target
 from serve_app.client.steps import Flow, Pause, Retries, Send, Step
 from serve_app.schemas import (
+    AnalysisBody,
     AnalyzeBody,
     BatchBody,
     DetailedBody,
@@ -22,13 +24,16 @@ from serve_app.schemas import (
     JobBody,
     LimitsBody,
     ModelsBody,
+    RecordBody,
     RootBody,
+    StatisticsBody,
 )
 
 T = TypeVar("T")
 P = TypeVar("P", bound=BaseModel)
 TIMEOUT_S = 330.0  # above the service's own limit, which answers with a reason
 CONNECT_TIMEOUT_S = 10.0
+KEY = "X-API-Key"
 
 
 class Carrier:
@@ -36,7 +41,7 @@ class Carrier:
 
     def __init__(self, url: str, key: str, timeout_s: float, transport: httpx.BaseTransport | None) -> None:
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
-        headers = {"X-API-Key": key}
+        headers = {KEY: key}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
 
     def close(self) -> None:
@@ -88,10 +93,12 @@ class Carrier:
         request = self._http.build_request(
             step.method,
             step.path,
-            params=step.params,
+            params=step.params or None,
             headers={**step.headers, **(step.body.headers if step.body else {})},
             content=step.body.pieces(step.on_upload) if step.body else None,
         )
+        if step.keyless:
+            del request.headers[KEY]
         if step.read_timeout_s is not None:
             request.extensions["timeout"]["read"] = step.read_timeout_s
         return request
@@ -218,6 +225,39 @@ class Client:
     def jobs(self, state: str = "") -> Iterator[JobBody]:
         """Your jobs, newest first; all, or those in one state. Pages are fetched as they are needed."""
         return self._carrier.items(lambda cursor: self._calls.page("/v1/jobs", JobBody, {"state": state}, cursor))
+
+    def upload(self, media: Media, on_progress: OnUpload | None = None) -> str:
+        """Put large media where the service keeps files, past its front door; an id for `submit(uploads=[...])`."""
+        return self._carrier.run(self._calls.upload(media, on_progress))
+
+    def history(self, **which: Unpack[Which]) -> Iterator[RecordBody]:
+        """What was analysed for you, newest first; see `Which`. Pages are fetched as they are needed."""
+        return self._carrier.items(lambda cursor: self._calls.page("/v1/analyses", RecordBody, asked(which), cursor))
+
+    def analysis(self, analysis_id: str) -> AnalysisBody:
+        """One analysis, as it was answered."""
+        return self._carrier.run(self._calls.get(of_analysis(analysis_id), AnalysisBody))
+
+    def report(self, analysis_id: str, *, to: Target) -> Path | None:
+        """Write the report on an analysis, one page of HTML that needs nothing else; where it was written."""
+        return self._carrier.run(self._calls.download(of_analysis(analysis_id) + "/report", {}, to))
+
+    def visual(self, analysis_id: str, *, to: Target) -> Path | None:
+        """Write the media with the verdict drawn into it, where a job made it; where it was written."""
+        return self._carrier.run(self._calls.download(of_analysis(analysis_id) + "/visual", {}, to))
+
+    def delete(self, analysis_id: str) -> None:
+        """Erase an analysis with its pictures and its annotated media."""
+        self._carrier.run(self._calls.delete(of_analysis(analysis_id)))
+
+    def export(self, *, to: Target, file_format: ExportFormat = "csv", **which: Unpack[Which]) -> Path | None:
+        """Write what was analysed for you as a table, or as JSON lines with everything; where it was written."""
+        params = asked(which) | {"format": file_format}
+        return self._carrier.run(self._calls.download("/v1/analyses/export", params, to))
+
+    def statistics(self, **which: Unpack[Which]) -> StatisticsBody:
+        """Figures over what was analysed for you: of all, or of some."""
+        return self._carrier.run(self._calls.get("/v1/statistics", StatisticsBody, asked(which)))
 
     def models(self) -> ModelsBody:
         """Every detector that is served, and what it is worth."""

@@ -62,7 +62,17 @@ def test_client_imports_only_schemas_of_ours() -> None:
         for name in imported(file)
         if name.partition(".")[0] in OURS and not name.startswith("serve_app.client")
     }
-    assert ours == {"serve_app.schemas"}
+    # Handles are for callers inside the cluster, where the graph's own types are; imported when they connect.
+    assert ours == {"serve_app.schemas", "deployments.ensemble_router"}
+
+
+def test_client_loads_nothing_else_of_ours_nor_ray() -> None:
+    check = (
+        "import sys, serve_app.client;"
+        "found = {name for name in sys.modules if name.partition('.')[0] in {'ray', 'numpy', 'models', 'deployments'}};"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT, timeout=120)
 
 
 def test_only_settings_reads_the_environment() -> None:

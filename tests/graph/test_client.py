@@ -1,0 +1,80 @@
+"""The clients against the running graph: over HTTP, and through deployment handles."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from models.detectors.store import ROOT
+from serve_app.client import AsyncClient, Client, connect, connect_async, errors
+from tests.service import Running
+
+pytestmark = pytest.mark.usefixtures("running")
+CLIP = ROOT / "assets/sample_forged.mp4"
+
+
+@pytest.fixture(scope="module")
+def over_http(running: Running) -> float | None:
+    with Client(running.url, running.key) as client:
+        return client.analyze(CLIP).p_fake
+
+
+def test_both_clients_give_one_answer(running: Running, over_http: float | None) -> None:
+    async def asked() -> float | None:
+        async with AsyncClient(running.url, running.key) as client:
+            return (await client.analyze(CLIP)).p_fake
+
+    assert asyncio.run(asked()) == pytest.approx(over_http, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "file", "ref of bytes", "ref of uint8"])
+def test_a_handle_takes_media_in_every_form(over_http: float | None, kind: str) -> None:
+    content = CLIP.read_bytes()
+    with CLIP.open("rb") as file:
+        given: dict[str, Any] = {
+            "path": CLIP,
+            "bytes": content,
+            "file": file,
+            "ref of bytes": ray.put(content),
+            "ref of uint8": ray.put(np.frombuffer(content, np.uint8)),
+        }
+        assert connect().analyze(given[kind]).p_fake == pytest.approx(over_http, abs=1e-5)
+
+
+def test_an_asynchronous_handle_gives_the_same_and_tells_how_far_it_is(over_http: float) -> None:
+    told: list[tuple[str, float]] = []
+
+    async def asked() -> float | None:
+        verdict = await connect_async().analyze(CLIP, on_progress=lambda stage, done: told.append((stage, done)))
+        return verdict.p_fake
+
+    assert asyncio.run(asked()) == pytest.approx(over_http, abs=1e-5)
+    assert told[0][0] == "extracting"
+    assert [done for _, done in told] == sorted(done for _, done in told)
+
+
+def test_a_handle_tells_how_far_it_is() -> None:
+    told: list[str] = []
+    connect().analyze(CLIP, on_progress=lambda stage, _: told.append(stage))
+    assert set(told) >= {"extracting", "detecting"}
+
+
+def test_a_handle_raises_the_errors_of_the_client(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(CLIP.read_bytes()[:20_000])
+    with pytest.raises(errors.UnknownModel, match="nope"):
+        connect().analyze(CLIP, "nope")
+    with pytest.raises(errors.MediaError):
+        connect().analyze(cut)
+    with pytest.raises(errors.EmptyMedia):
+        connect().analyze(b"")
+    with pytest.raises(FileNotFoundError):
+        connect().analyze(tmp_path / "gone.mp4")
+
+
+def test_an_application_that_is_not_there_is_unreachable() -> None:
+    with pytest.raises(errors.Unreachable, match="nowhere"):
+        connect("nowhere")
