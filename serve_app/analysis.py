@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from models.errors import UnknownModel, UnmaskError, WrongSelection
+from models.types import Verdict
 from serve_app.client import Client, ServiceError
+from serve_app.progress import showing
 from serve_app.schemas import MediaBody, VerdictBody
+from serve_app.settings import Settings, read_settings
+from serve_app.terminal import err
 
 COLOURS = {"FAKE": "bold red", "REAL": "bold green", "UNDETERMINED": "bold yellow"}
 
@@ -33,31 +38,44 @@ class Failure(Exception):
 
 def local(*, explain: bool = False) -> Analyst:
     """Analyse in this process, without Ray; with saliency maps if they are asked for."""
+    analyze, _ = pipeline(explain=explain)
+    return lambda path, model: VerdictBody.model_validate(analyze(path, model))
+
+
+def pipeline(*, explain: bool) -> tuple[Callable[[Path, str], Verdict], Settings]:
+    """What analyses in this process, and the settings it was made with."""
     from models.pipeline import Pipeline  # remote analyses need no torch
-    from serve_app.settings import read_settings
 
     settings = read_settings()
     catalogue = settings.read_catalogue()
     tools = settings.face_tools(catalogue)
     limits, anchors = settings.limits(), settings.trust_anchors()
-    pipeline = Pipeline(catalogue, limits, precision=settings.precision, tools=tools, trust_anchors=anchors)
-    return lambda path, model: VerdictBody.model_validate(pipeline.analyze(path, model, explain=explain))
+    made = Pipeline(catalogue, limits, precision=settings.precision, tools=tools, trust_anchors=anchors)
+
+    def analyze(path: Path, model: str) -> Verdict:
+        with err.status(f"Analysing {escape(str(path))} ..."):
+            return made.analyze(path, model, explain=explain)
+
+    return analyze, settings
 
 
 def remote(url: str, key: str, *, explain: bool = False) -> Analyst:
     """Analyse on a server; with saliency maps if they are asked for."""
     client = Client(url, key)
-    return partial(client.analyze, explain=explain)
+
+    def analyst(path: Path, model: str) -> VerdictBody:
+        with showing(str(path)) as bar:
+            return client.analyze(path, model, explain=explain, on_progress=bar.uploaded)
+
+    return analyst
 
 
-def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer, err: Console) -> bool:
+def run(files: Iterable[Path], model: str, analyst: Analyst, show: Printer) -> bool:
     """Analyse each file and show what came of it; whether any failed. One bad file fails alone."""
     failed = False
     for path in files:
         try:
-            with err.status(f"Analysing {escape(str(path))} ..."):
-                result = analyst(path, model)
-            show(path, result)
+            show(path, analyst(path, model))
         except (UnknownModel, WrongSelection):
             raise
         except (UnmaskError, ServiceError) as error:
@@ -75,6 +93,29 @@ def printer(as_json: bool, out: Console, err: Console) -> Printer:
     if as_json or not out.is_terminal:
         return lambda path, result: print(json_line(path, result), file=out.file, flush=True)
     return lambda path, result: in_words(path, result, out if isinstance(result, VerdictBody) else err)
+
+
+def noting(results: list[tuple[Path, VerdictBody | Failure]], show: Printer) -> Printer:
+    """A printer that also notes what came of each file."""
+
+    def shown(path: Path, result: VerdictBody | Failure) -> None:
+        results.append((path, result))
+        show(path, result)
+
+    return shown
+
+
+def table(results: Iterable[tuple[Path, VerdictBody | Failure]]) -> Table:
+    """A line per file."""
+    lines = Table("file", "verdict", "p(fake)", "why")
+    for path, result in results:
+        if isinstance(result, Failure):
+            lines.add_row(Text(str(path)), Text("not analysed", "bold red"), "", Text(result.detail))
+            continue
+        score = "" if result.p_fake is None else f"{result.p_fake:.2f}"
+        why = result.reason or result.evidence.sentence
+        lines.add_row(Text(str(path)), Text(result.verdict, COLOURS[result.verdict]), score, Text(why))
+    return lines
 
 
 def json_line(path: Path, result: VerdictBody | Failure) -> str:

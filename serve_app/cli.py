@@ -1,9 +1,11 @@
 """The `unmask` command.
 
-Exit codes: 0 done, 2 wrong usage or configuration, 3 at least one file could not be analysed.
+Exit codes: 0 done, 1 what `--fail-on` names was found, 2 wrong usage or configuration,
+3 at least one file could not be analysed.
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +13,21 @@ import typer
 
 from models.errors import MediaError
 from serve_app.config_cli import config_app
+from serve_app.history_cli import history_app
+from serve_app.jobs_cli import jobs_app
 from serve_app.keys_cli import keys_app
 from serve_app.models_cli import models_app
-from serve_app.terminal import EXIT_FAILED, EXIT_USAGE, JsonFlag, ending, err, guarded, out
+from serve_app.remote_cli import own_key
+from serve_app.schemas import VerdictBody
+from serve_app.terminal import EXIT_FAILED, EXIT_FOUND, EXIT_USAGE, JsonFlag, ending, err, guarded, out
 
 app = typer.Typer(
     help="Tells whether a video, a picture or a voice was manipulated.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(history_app, name="history")
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
@@ -27,6 +35,15 @@ app.add_typer(config_app, name="config")
 ProfileOption = Annotated[Path, typer.Option(help="A Serve configuration file.")]
 
 
+class FailOn(StrEnum):
+    """What a file may be found to be."""
+
+    FAKE = "fake"
+    REAL = "real"
+    UNDETERMINED = "undetermined"
+
+
+IN_WORDS = 3  # files; more are shown as a table
 MODEL_HELP = "A model's id, several with commas between, `cascade`, or `ensemble`: all that apply."
 
 
@@ -60,22 +77,38 @@ def analyze(  # noqa: PLR0917 - typer reads them by name
     explain: Annotated[
         Path | None, typer.Option(help="Write saliency maps and faces as pictures into this folder.")
     ] = None,
+    kept: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write annotated media and reports into this folder.")
+    ] = None,
+    fail_on: Annotated[
+        list[FailOn] | None, typer.Option(help="Exit with code 1 if a file is found to be this; may be given twice.")
+    ] = None,
     url: Annotated[str, typer.Option(help="Analyse on this server instead of in this process.")] = "",
     key: Annotated[str, typer.Option(help="The server's API key; by default API_KEY of the settings.")] = "",
 ) -> None:
     """Analyse videos, pictures or recordings, in this process or on a server."""
-    from serve_app import analysis
+    from serve_app import analysis, keeping
     from serve_app.explanation import folder_for, writing
 
     def run() -> None:
         maps = explain is not None
-        analyst = analysis.remote(url, key or _own_key(), explain=maps) if url else analysis.local(explain=maps)
-        show = analysis.printer(as_json, out, err)
+        server = (url, key or own_key()) if url else None
+        if kept is not None:
+            analyst = keeping.analyst(folder_for(kept), server, explain=maps)
+        else:
+            analyst = analysis.remote(*server, explain=maps) if server else analysis.local(explain=maps)
+        results: list[tuple[Path, VerdictBody | analysis.Failure]] = []
+        tabled = len(files) > IN_WORDS and out.is_terminal and not as_json
+        show = (lambda *_: None) if tabled else analysis.printer(as_json, out, err)
         if explain is not None:
             show = writing(folder_for(explain), show)
-        failed = analysis.run(files, model, analyst, show, err)
+        failed = analysis.run(files, model, analyst, analysis.noting(results, show))
+        if tabled:
+            out.print(analysis.table(results))
         if failed:
             raise typer.Exit(EXIT_FAILED)
+        if {result.verdict.lower() for _, result in results if isinstance(result, VerdictBody)} & set(fail_on or ()):
+            raise typer.Exit(EXIT_FOUND)
 
     guarded(run)
 
@@ -160,12 +193,6 @@ def _training(command: str, arguments: list[str]) -> None:
         raise typer.Exit(EXIT_USAGE)
     started = [sys.executable, "-m", "training.evaluation", command, *arguments]
     raise typer.Exit(subprocess.call(started))  # noqa: S603 - our own module
-
-
-def _own_key() -> str:
-    from serve_app.settings import read_settings
-
-    return read_settings().required_key()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What all commands share: where they write, how they end, JSON lines.
 
-Exit codes: 0 done, 2 wrong usage or configuration, 3 at least one file or model is not what it should be.
+Exit codes: 0 done, 1 what `--fail-on` names was found, 2 wrong usage or configuration,
+3 at least one file or model is not what it should be.
 """
 
 import json
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from models.errors import UnmaskError
 
+EXIT_FOUND = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -50,6 +52,7 @@ def ending(failures: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     try:
         yield
     except caught as error:
-        line = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        named = isinstance(error, OSError) and error.filename is not None
+        line = f"{error.filename}: {error.strerror}." if named else str(error)  # type: ignore[attr-defined]
         err.print("[bold red]error:[/]", Text(line), soft_wrap=True)
         raise typer.Exit(EXIT_FAILED if isinstance(error, failures) else EXIT_USAGE) from None

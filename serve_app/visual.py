@@ -35,13 +35,14 @@ def visualize(path: Path, to: Path | None, model: str, out: Console, err: Consol
     if target.exists() and target.samefile(path):
         raise Refused(f"{target} is the file itself.", "Name another with -o.")
     with err.status(f"Drawing {escape(str(target))} ..."):
-        _write(target, render(path, Scene.of(verdict, catalogue.verdict), limits))
+        write(target, render(path, Scene.of(verdict, catalogue.verdict), limits))
     out.print(
         f"{escape(str(target))}  [{COLOURS[verdict.verdict]}]{verdict.verdict}[/]", highlight=False, soft_wrap=True
     )
 
 
-def _write(target: Path, pieces: Iterable[bytes]) -> None:
+def write(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file that is made in pieces, whole or not at all."""
     try:
         with target.open("wb") as file:
             for piece in pieces:

@@ -5,7 +5,7 @@ All answer with the bodies of `serve_app.schemas`, which is all of ours that the
 
 from serve_app.client import errors
 from serve_app.client.asynchronous import AsyncClient, AsyncJob
-from serve_app.client.calls import Drawn, How, JobHow
+from serve_app.client.calls import Drawn, ExportFormat, How, JobHow, Which
 from serve_app.client.errors import ServiceError
 from serve_app.client.following import JobProgress
 from serve_app.client.handles import AsyncHandleClient, HandleClient, connect, connect_async
@@ -18,6 +18,7 @@ __all__ = [
     "AsyncJob",
     "Client",
     "Drawn",
+    "ExportFormat",
     "HandleClient",
     "How",
     "Job",
@@ -25,6 +26,7 @@ __all__ = [
     "JobProgress",
     "Retries",
     "ServiceError",
+    "Which",
     "connect",
     "connect_async",
     "errors",

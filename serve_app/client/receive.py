@@ -1,5 +1,6 @@
 """What comes back as a stream: files to a folder, and server-sent events."""
 
+import errno
 import json
 import re
 import tempfile
@@ -25,6 +26,7 @@ class Download:
     def __init__(self, to: Target) -> None:
         self._to = to
         self._file: IO[bytes] | None = None
+        self._written = False
         self.path: Path | None = None
 
     def begin(self, response: httpx.Response) -> bool:
@@ -32,8 +34,7 @@ class Download:
         if not response.is_success:
             return False
         if not isinstance(self._to, (str, Path)):
-            self._to.seek(0)
-            self._to.truncate()
+            self._restart(self._to)
             self._file = self._to
             return True
         self.discard()
@@ -42,10 +43,18 @@ class Download:
         self._file = tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".unmask-", delete=False)  # noqa: SIM115
         return True
 
+    def _restart(self, file: IO[bytes]) -> None:
+        if file.seekable():
+            file.seek(0)
+            file.truncate()
+        elif self._written:
+            raise OSError(errno.ESPIPE, "The answer broke off, and what was written cannot be taken back")
+
     def write(self, piece: bytes) -> bool:
         """Take a piece."""
         assert self._file
         self._file.write(piece)
+        self._written = True
         return False
 
     def finish(self) -> None:

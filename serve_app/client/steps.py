@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 # Refusals of the service's own that may pass, if it says in Retry-After when. Not 504: it has tried for minutes.
 PASSING = frozenset({409, 425, 429, 503, 507})
+# Of these, what an operator has to mend.
+LASTING = frozenset({"model_not_installed", "weights_error"})
 # What proxies answer, in words of their own, while the process behind them is away.
 OF_PROXIES = frozenset({500, 502, 503, 504})
 STILL_RUNNING = "still_running"
@@ -132,7 +134,8 @@ def _attempts(error: httpx.TransportError, retries: Retries) -> int:
 def may_pass(response: httpx.Response, failure: ServiceError) -> bool:
     """Whether the same request may be answered otherwise later."""
     if failure.problem:
-        return response.status_code in PASSING and failure.retry_after_s is not None
+        told_when = failure.retry_after_s is not None
+        return response.status_code in PASSING and told_when and failure.code not in LASTING
     return response.status_code in OF_PROXIES
 
 

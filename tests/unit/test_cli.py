@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from models.detectors.store import ROOT
 from serve_app.cli import app
-from serve_app.terminal import EXIT_FAILED, EXIT_USAGE
+from serve_app.terminal import EXIT_FAILED, EXIT_FOUND, EXIT_USAGE
 from tests.media import sound_only, tone
 
 KEYS = {"path", "verdict", "p_fake", "confidence", "reason"}
@@ -146,3 +146,17 @@ def test_visualize_leaves_nothing_behind_of_a_file_that_cannot_be_analysed(tmp_p
     sent.write_bytes((ROOT / "assets/sample_forged.mp4").read_bytes()[:20_000])
     assert runner.invoke(app, ["visualize", str(sent)]).exit_code == EXIT_FAILED
     assert list(tmp_path.iterdir()) == [sent]
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("fake", EXIT_FOUND), ("undetermined", 0)])
+def test_analyze_fails_on_what_it_is_told_to(fail_on: str, code: int) -> None:
+    result = runner.invoke(app, ["analyze", "--fail-on", fail_on, str(ROOT / "assets/sample_forged.mp4")])
+    assert result.exit_code == code, result.output
+
+
+def test_analyze_writes_annotated_media_into_a_folder(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["analyze", "--out", str(tmp_path), str(ROOT / "assets/sample_forged.mp4")])
+    assert result.exit_code == 0, result.output
+    (drawn,) = tmp_path.glob("sample_forged-*.unmask.mp4")
+    with av.open(drawn) as film:
+        assert film.streams.video[0].codec_context.name == "h264"
