@@ -4,12 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import ray
+from typer.testing import CliRunner
 
 from models.detectors.store import ROOT
-from serve_app.client import AsyncClient, Client, connect, connect_async, errors
+from serve_app.cli import app
+from serve_app.client import AsyncClient, Client, JobProgress, connect, connect_async, errors
+from serve_app.terminal import EXIT_FOUND
 from tests.service import Running
 
 pytestmark = pytest.mark.usefixtures("running")
@@ -78,3 +82,27 @@ def test_a_handle_raises_the_errors_of_the_client(tmp_path: Path) -> None:
 def test_an_application_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(errors.Unreachable, match="nowhere"):
         connect("nowhere")
+
+
+def test_a_job_is_followed_to_its_end_and_leaves_its_film_and_report(running: Running, tmp_path: Path) -> None:
+    told: list[JobProgress] = []
+    with Client(running.url, running.key) as client:
+        ended = client.submit(CLIP, "mobilenet-sbi-v1", visualize=True).wait(told.append, timeout_s=120)
+        assert (ended.state, ended.fraction) == ("done", 1.0)
+        assert [now.fraction for now in told] == sorted(now.fraction for now in told)
+        (file,) = ended.files
+        assert file.analysis_id
+        film = client.visual(file.analysis_id, to=tmp_path / "film.mp4")
+        report = client.report(file.analysis_id, to=tmp_path / "report.html")
+    assert film
+    assert report
+    with av.open(film) as drawn:
+        assert drawn.streams.video[0].codec_context.name == "h264"
+    assert "FAKE" in report.read_text()
+
+
+def test_the_command_keeps_films_and_reports_of_a_service(running: Running, tmp_path: Path) -> None:
+    asked = ["analyze", str(CLIP), "--out", str(tmp_path), "--url", running.url, "--key", running.key]
+    result = CliRunner().invoke(app, [*asked, "--fail-on", "fake"])
+    assert result.exit_code == EXIT_FOUND, result.output
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html", ".mp4"]
