@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.errors import UnmaskError
 from serve_app.artifacts import FILES_PATH
 from serve_app.asking import ANALYZE, READ, Caller, caller_of
-from serve_app.errors import ApiError, from_cause, problem_response
+from serve_app.errors import ApiError, from_cause, problem_response, route_path
 
 # Answered without a key: facts and health for probes, and the documentation.
 OPEN_PATHS = frozenset({"/", "/health", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/favicon.ico"})
@@ -58,12 +58,12 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
-        if scope["type"] != "http" or is_open(scope["path"]):
+        if scope["type"] != "http" or is_open(route_path(scope)):
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
         try:
-            caller = await self._caller(Headers(scope=scope), scope["path"])
+            caller = await self._caller(Headers(scope=scope), route_path(scope))
         except ApiError as refusal:
             await problem_response(refusal, scope)(scope, receive, send)
         except UnmaskError as error:

@@ -107,6 +107,12 @@ def request_id(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
+def route_path(scope: Scope) -> str:
+    """A request's path as the routes have it: below the prefix that the application is mounted at, if it is at one."""
+    path, prefix = str(scope.get("path", "")), str(scope.get("root_path", ""))
+    return path.removeprefix(prefix) if path == prefix or path.startswith(prefix + "/") else path
+
+
 def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
     """The body of an error that arose on a path, under a request's id."""
     title = _title(error)
@@ -128,7 +134,7 @@ def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
     """The body and headers of an error; on the routes of older services in their shape, see `seed_errors`."""
-    refusal = Refusal(scope.get("path", ""), error.status, error.code, error.detail, timestamp(), error.extra)
+    refusal = Refusal(route_path(scope), error.status, error.code, error.detail, timestamp(), error.extra)
     if answer := seed_answer(refusal):
         status, older = answer
         return JSONResponse(older, status, error.headers)

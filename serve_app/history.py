@@ -22,6 +22,7 @@ from serve_app import pictures
 from serve_app.artifacts import Artifacts, StorageFull, StorageUnavailable
 from serve_app.asking import Origin
 from serve_app.database import Database, NotStored
+from serve_app.idempotency import forget
 from serve_app.schemas import VerdictBody
 from serve_app.settings import Settings
 from serve_app.statistics import Statistics, question, summed
@@ -207,7 +208,7 @@ class History:
             before = rows[-1].number
 
     async def delete(self, owner: str, analysis_id: str) -> None:
-        """Erase one analysis and its artefacts.
+        """Erase one analysis, its artefacts, and the answers that are kept for idempotency keys.
 
         Raises:
             NotStored: there is none.
@@ -217,6 +218,7 @@ class History:
         await self._artifacts.delete(*row.artifacts.values())
         async with self._database.transaction() as session:
             await session.execute(delete(AnalysisRow).where(*_own(owner, analysis_id)))
+            await forget(session, owner, analysis_id)
 
     async def attach(self, owner: str, analysis_id: str, what: str, name: str) -> None:
         """Note an artefact of an analysis, such as `visual`, under its name in the store; raises `NotStored`."""

@@ -61,6 +61,7 @@ CORS: dict[str, Any] = {
         "RateLimit-Policy",
         "Retry-After",
         "X-Request-ID",
+        "X-Unmask-Analysis",
         "X-Unmask-Heatmap",
         "X-Unmask-P-Fake",
         "X-Unmask-Verdict",

@@ -65,6 +65,8 @@ class Attempt:
     key: str
     token: str = field(default_factory=lambda: new_id("try"))
     renewing: "asyncio.Task[None] | None" = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: bool = False
 
     @property
     def claimed(self) -> bool:
@@ -80,8 +82,8 @@ class Attempt:
     async def keep(self, answer: Answer) -> None:
         """Store the answer. While the database is away it is only logged: the client gets its answer all the same."""
         try:
-            async with self.rows.database.transaction() as session:
-                await self.rows.keep(session, self, answer)
+            await self.rows.keep(self, answer)
+            self.kept = True
         except DatabaseUnavailable:
             LOGGER.warning("the answer to idempotency key %s is not kept: the database is away", self.key)
 
@@ -89,13 +91,17 @@ class Attempt:
         """End the renewing; a lease without an answer is given back."""
         if self.renewing is None:
             return
-        self.renewing.cancel()
-        with suppress(DatabaseUnavailable):
-            await asyncio.shield(self.rows.release(self))
+        self.ended.set()
+        await asyncio.wait({self.renewing})  # not cancelled: that would break a connection in the middle of a statement
+        if not self.kept:
+            with suppress(DatabaseUnavailable):
+                await asyncio.shield(self.rows.release(self))
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
+        while not self.ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), RENEW_S)
+                return
             with suppress(DatabaseUnavailable):
                 await self.rows.renew(self)
 
@@ -149,10 +155,11 @@ class Idempotency:
         async with self.database.transaction() as session:
             await session.execute(update(IdempotentRow).where(_open(attempt)).values(leased_until=until))
 
-    async def keep(self, session: AsyncSession, attempt: Attempt, answer: Answer) -> None:
-        """Store an answer within a transaction, unless there is one or the lease was lost."""
+    async def keep(self, attempt: Attempt, answer: Answer) -> None:
+        """Store an answer, unless the lease was lost."""
         values = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body, "leased_until": None}
-        await session.execute(update(IdempotentRow).where(_open(attempt)).values(**values))
+        async with self.database.transaction() as session:
+            await session.execute(update(IdempotentRow).where(_open(attempt)).values(**values))
 
     async def release(self, attempt: Attempt) -> None:
         """Give back the lease on a key that has no answer: the next request with it is done."""
@@ -243,11 +250,10 @@ async def claim(request: Request, files: Sequence[Sequence[str | int]], fields: 
         await attempt.claim(hashlib.sha256(content.encode()).hexdigest())
 
 
-async def keep(session: AsyncSession, request: Request, answer: Answer) -> None:
-    """Store the answer in the transaction that does the work, so that there is never one without the other."""
-    attempt = getattr(request.state, "idempotent", None)
-    if isinstance(attempt, Attempt) and attempt.claimed:
-        await attempt.rows.keep(session, attempt, answer)
+async def forget(session: AsyncSession, owner: str, said: str) -> None:
+    """Erase an owner's kept answers that say something, such as the id of an analysis that is being erased."""
+    saying = IdempotentRow.body.contains(said, autoescape=True)
+    await session.execute(delete(IdempotentRow).where(IdempotentRow.owner == owner, saying))
 
 
 async def on_replayed(_request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.progress import Progress
@@ -66,7 +66,10 @@ class JobQueue:
         self._lease = timedelta(seconds=lease_s)
 
     async def claim(self) -> Claimed | None:
-        """The oldest job that nobody works on, or None. One that was begun too often fails instead."""
+        """A job that nobody works on, or None: the oldest of those whose owners have the fewest at work.
+
+        One that was begun too often fails instead.
+        """
         async with self._database.reading() as session:
             if (await session.scalars(select(JobRow.id).where(_waits()).limit(1))).one_or_none() is None:
                 return None  # runners ask often, and mostly for nothing
@@ -170,7 +173,7 @@ class JobQueue:
         await note_erased(self._database, names)
 
     async def _next(self, session: AsyncSession) -> JobRow | None:
-        asked = select(JobRow).where(_waits()).order_by(JobRow.number).limit(1)
+        asked = select(JobRow).where(_waits()).order_by(await _turn(session), JobRow.number).limit(1)
         return (await session.scalars(asked.with_for_update(skip_locked=True))).one_or_none()
 
     async def _take(self, session: AsyncSession, row: JobRow) -> Claimed:
@@ -198,6 +201,13 @@ class JobQueue:
             ),
             len(files),
         )
+
+
+async def _turn(session: AsyncSession) -> ColumnElement[int]:
+    """By how many jobs its owner has at work: who sends a thousand does not hold up who sends one."""
+    asked = select(JobRow.owner, func.count()).where(JobRow.state == RUNNING).group_by(JobRow.owner)
+    at_work = {row[0]: row[1] for row in await session.execute(asked)}
+    return case(at_work, value=JobRow.owner, else_=0) if at_work else literal(0)
 
 
 def _waits() -> ColumnElement[bool]:

@@ -166,13 +166,18 @@ class Quotas:
         used = await self._storage.read([item.key_for(caller.key_id) for item in limits.values()])
         return tuple(_standing(item, used.get(item.key_for(caller.key_id))) for item in limits.values())
 
-    def _limits(self, caller: Caller) -> dict[str, RateLimitItem]:
-        """A key's own limits, else the settings'; 0 is none."""
+    def allowed(self, caller: Caller) -> tuple[int, int]:
+        """Requests a minute and seconds of media an hour of a key: its own limits, or the settings'; 0 is none."""
         if caller.key_id == OPERATOR_KEY:
-            return {}
-        requests, media_s = self._defaults
-        requests = requests if caller.requests_per_minute is None else caller.requests_per_minute
-        media_s = media_s if caller.media_seconds_per_hour is None else caller.media_seconds_per_hour
+            return 0, 0
+        own = (caller.requests_per_minute, caller.media_seconds_per_hour)
+        requests, media_s = (
+            default if mine is None else mine for mine, default in zip(own, self._defaults, strict=True)
+        )
+        return requests, media_s
+
+    def _limits(self, caller: Caller) -> dict[str, RateLimitItem]:
+        requests, media_s = self.allowed(caller)
         found: dict[str, RateLimitItem] = {}
         if requests:
             found[REQUESTS] = _PerMinute(requests, namespace=REQUESTS)

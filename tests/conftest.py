@@ -13,8 +13,18 @@ from serve_app.database import migrate
 from serve_app.settings import Settings
 from tests.servers import S3, Postgres, postgres, s3
 from tests.service import running
+from tests.stores import EMBEDDED, NETWORKED, OPTION, new_database, new_stores
 
-__all__ = ["portrait", "running"]
+__all__ = ["new_database", "new_stores", "portrait", "running"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        OPTION,
+        choices=(EMBEDDED, NETWORKED),
+        default=EMBEDDED,
+        help="what routes and the graph keep things in: SQLite and a folder, or PostgreSQL and an S3 server",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +76,8 @@ def artifacts_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: p
     server: S3 = request.getfixturevalue("s3_server")
     bucket = f"test-{abs(hash(tmp_path)):x}"
     server.create_bucket(bucket)
-    monkeypatch.setenv("UNMASK_S3_ENDPOINT", server.endpoint)
-    monkeypatch.setenv("UNMASK_S3_ACCESS_KEY_ID", S3.KEY)
-    monkeypatch.setenv("UNMASK_S3_SECRET_ACCESS_KEY", S3.SECRET)
+    for name, value in server.settings().items():
+        monkeypatch.setenv(name, value)
     return f"s3://{bucket}/unmask"
 
 

@@ -131,6 +131,14 @@ class S3:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
+    def settings(self) -> dict[str, str]:
+        """The service's settings for it, as environment variables."""
+        return {
+            "UNMASK_S3_ENDPOINT": self.endpoint,
+            "UNMASK_S3_ACCESS_KEY_ID": self.KEY,
+            "UNMASK_S3_SECRET_ACCESS_KEY": self.SECRET,
+        }
+
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         command = [str(self.python), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]

@@ -15,6 +15,7 @@ from models.detectors.store import ROOT
 from serve_app.auth import new_key
 from serve_app.profile import check_profile
 from serve_app.up import deploy, ray_running
+from tests.stores import NewStores
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(tmp_path_factory: pytest.TempPathFactory, new_stores: NewStores) -> Iterator[Running]:
     kept = tmp_path_factory.mktemp("kept")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,8 +48,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     console = Console(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("API_KEY", key)  # the processes of the graph inherit it
-        patch.setenv("UNMASK_DATABASE_URL", f"sqlite:///{kept}/unmask.db")
-        patch.setenv("UNMASK_ARTIFACTS_URL", str(kept / "artifacts"))
+        for name, value in new_stores(kept).items():
+            patch.setenv(name, value)
         patch.setenv("UNMASK_JOB_LEASE_S", "4")  # a killed runner costs a test no half minute
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         with ray_running(console):

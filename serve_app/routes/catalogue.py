@@ -57,13 +57,14 @@ async def limits(request: Request) -> LimitsBody:
     """What a client can run into: limits on requests, on media and of the key, and the formats that are accepted."""
     settings: Settings = request.app.state.settings
     caller = caller_of(request)
+    requests, media_s = request.app.state.quotas.allowed(caller)
     return LimitsBody(
         requests=request_limits(settings),
         media=asdict(settings.limits()),
         key=CallerLimits(
             scopes=sorted(caller.scopes),
-            requests_per_minute=caller.requests_per_minute,
-            media_seconds_per_hour=caller.media_seconds_per_hour,
+            requests_per_minute=requests or None,
+            media_seconds_per_hour=media_s or None,
         ),
         accepted=ACCEPTED_MEDIA,
     )

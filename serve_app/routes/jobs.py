@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from models.errors import UnmaskError
@@ -49,6 +50,18 @@ MADE: dict[int | str, dict[str, Any]] = {
         (507, "there is no room"),
     ),
 }
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema with the models that it is made of written out: it is not among the document's components."""
+    schema = model.model_json_schema()
+    parts = {f"#/$defs/{name}": part for name, part in schema.pop("$defs", {}).items()}
+    for said in schema["properties"].values():
+        if "anyOf" in said:
+            said["anyOf"] = [parts.get(one.get("$ref"), one) for one in said["anyOf"]]
+    return schema
+
+
 MEDIA = {"type": "string", "format": "binary"}
 FORM = {
     "type": "object",
@@ -67,7 +80,7 @@ BODY = {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": FORM},
-            "application/json": {"schema": JobAsk.model_json_schema()},
+            "application/json": {"schema": inlined(JobAsk)},
             "application/octet-stream": {"schema": MEDIA},
         },
     }

@@ -9,7 +9,6 @@ from serve_app.errors import timestamp
 from serve_app.history import History
 from serve_app.report import About, page, policy
 from serve_app.routes.problems import problems
-from serve_app.schemas import VerdictBody
 
 router = APIRouter(prefix="/v1/analyses", tags=["history"], dependencies=[requires(READ)])
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "private, no-store"}
@@ -30,5 +29,5 @@ async def report(request: Request, analysis_id: str) -> HTMLResponse:
     history: History = request.app.state.history
     row = await history.get(caller_of(request).owner, analysis_id)
     about = About(row.id, row.filename, timestamp(row.created_at), row.reused_from)
-    html = page(VerdictBody.model_validate(row.body), about, request.app.state.catalogue)
+    html = page(await history.verdict(row), about, request.app.state.catalogue)
     return HTMLResponse(html, headers=HEADERS | {"Content-Security-Policy": policy()})

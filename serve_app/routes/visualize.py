@@ -15,11 +15,10 @@ from models.detectors.catalogue import Catalogue
 from models.errors import UnmaskError
 from models.render.stream import content_type, suffix
 from models.types import MediaFacts, Verdict
-from serve_app.asking import Ask, caller_of
+from serve_app.analyst import Analysis
+from serve_app.asking import Ask, origin_of
 from serve_app.errors import from_cause
-from serve_app.quotas import seconds_of
 from serve_app.routes.analyze import KEYS, PROBLEMS, ModelName, asked, form, known, too_slow
-from serve_app.service import Visual
 from serve_app.settings import Settings
 from serve_app.uploads import receive
 
@@ -57,17 +56,22 @@ async def visualize(request: Request, model: ModelName = "", heatmap: Heatmap = 
                 heatmap = heatmap or asked(upload, "heatmap")
                 deadline_s = asyncio.get_running_loop().time() + settings.request_timeout_s
                 async with asyncio.timeout_at(deadline_s):
-                    visual: Visual = await request.app.state.service.visualize(upload, Ask(model, heat=heatmap))
-                    held.push_async_callback(visual.pieces.aclose)
-                    first = await anext(visual.pieces)  # what is wrong with the media shows here at the latest
-                    await request.app.state.quotas.charge(caller_of(request), seconds_of(visual.verdict.media))
+                    # Afresh: what is drawn is more than what is kept of an earlier verdict.
+                    ask = Ask(model, heat=heatmap, fresh=True)
+                    analysis: Analysis = await request.app.state.analyst.analyze(upload, ask, origin_of(request))
+                    assert analysis.made
+                    verdict: Verdict = analysis.made
+                    upload.file.seek(0)
+                    pieces: AsyncGenerator[bytes] = request.app.state.service.draw(upload, verdict)
+                    held.push_async_callback(pieces.aclose)
+                    first = await anext(pieces)  # what is wrong with the media shows here at the latest
         except TimeoutError:
             raise too_slow(settings.request_timeout_s) from None
         except UnmaskError as error:
             raise from_cause(error, catalogue.ids) from error
-        headers = headers_of(visual.verdict, upload.filename, heatmap=heatmap)
-        body = _within(deadline_s, first, visual.pieces)
-        return Drawn(body, held.pop_all(), headers, content_type(visual.verdict.media))
+        recorded = {"X-Unmask-Analysis": analysis.id} if analysis.id else {}
+        headers = headers_of(verdict, upload.filename, heatmap=heatmap) | recorded
+        return Drawn(_within(deadline_s, first, pieces), held.pop_all(), headers, content_type(verdict.media))
 
 
 class Drawn(StreamingResponse):

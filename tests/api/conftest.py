@@ -1,7 +1,6 @@
 """The HTTP application around a service of a few lines: every route can be tested without Ray or torch."""
 
 import io
-import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from models.types import (
 )
 from serve_app.asking import Ask
 from serve_app.auth import digest
-from serve_app.database import migrate
 from serve_app.http import create_http
 from serve_app.schemas import VerdictBody
 from serve_app.service import DeploymentHealth, Visual
 from serve_app.settings import Settings
 from serve_app.uploads import Upload
+from tests.stores import NewStores
 
 KEY = "test-key-0123456789-0123456789-0123456789"
 MAX_UPLOAD_BYTES = 300_000
@@ -104,19 +103,10 @@ def service() -> FakeService:
     return FakeService()
 
 
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with tables and nothing in them, to be copied: migrating takes longer."""
-    path = tmp_path_factory.mktemp("database") / "unmask.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, new_database: Path, tmp_path: Path) -> Settings:
-    shutil.copy(new_database, tmp_path / "unmask.db")
-    monkeypatch.setenv("UNMASK_DATABASE_URL", f"sqlite:///{tmp_path}/unmask.db")
-    monkeypatch.setenv("UNMASK_ARTIFACTS_URL", str(tmp_path / "artifacts"))
+def settings(monkeypatch: pytest.MonkeyPatch, new_stores: NewStores, tmp_path: Path) -> Settings:
+    for name, value in new_stores(tmp_path).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("UNMASK_MAX_UPLOAD_BYTES", str(MAX_UPLOAD_BYTES))
     return Settings(_env_file=None)  # type: ignore[call-arg]
 

@@ -140,3 +140,11 @@ def test_what_is_kept_of_an_answer_is_its_body_and_what_the_body_needs(client: T
     assert json.loads(answer.body) == first.json()
     assert answer.headers == {"content-type": "application/json"}
     assert KEY not in answer.body
+
+
+def test_an_analysis_that_was_erased_is_not_answered_again(client: TestClient) -> None:
+    first = client.post("/analyze", files=CLIP, headers=ONCE).json()
+    assert client.delete(f"/v1/analyses/{first['id']}").status_code == 204
+    again = client.post("/analyze", files=CLIP, headers=ONCE)
+    assert "idempotency-replayed" not in again.headers
+    assert again.json()["id"] != first["id"]

@@ -4,16 +4,17 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
 
+from serve_app.artifacts import Artifacts
 from serve_app.job_queue import JobQueue
 from serve_app.jobs import Jobs
 from serve_app.schemas import JobBody
+from serve_app.settings import Settings
 from serve_app.tables import IdempotentRow, UploadRow
 from tests.api.conftest import MAX_UPLOAD_BYTES, assert_problem
 
@@ -31,10 +32,15 @@ def made(client: TestClient, *contents: bytes, **form: str) -> JobBody:
     return JobBody.model_validate(response.json())
 
 
-def kept(tmp_path: Path) -> list[str]:
+def kept() -> list[str]:
     """Names of what is in the artefact store."""
-    folder = tmp_path / "artifacts"
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    artifacts = Artifacts(settings.artifacts_url, b"", settings.s3_options())
+
+    async def names() -> list[str]:
+        return sorted([name async for name in artifacts.names("jobs")])
+
+    return asyncio.run(names())
 
 
 def on(client: TestClient, act: Callable[[Jobs], Any]) -> Any:
@@ -43,13 +49,13 @@ def on(client: TestClient, act: Callable[[Jobs], Any]) -> Any:
     return client.portal.call(act, client.app.state.jobs)  # type: ignore[attr-defined]
 
 
-def test_a_job_is_accepted_with_its_address_and_its_media_is_kept(client: TestClient, tmp_path: Path) -> None:
+def test_a_job_is_accepted_with_its_address_and_its_media_is_kept(client: TestClient) -> None:
     response = post(client, b"one", b"two", model="ensemble")
     body = JobBody.model_validate(response.json())
     assert response.status_code == 202
     assert response.headers["location"] == body.links.self == f"/v1/jobs/{body.id}"
     assert (body.state, [file.filename for file in body.files]) == ("queued", ["0.mp4", "1.mp4"])
-    assert kept(tmp_path) == [f"jobs/{body.id}/0", f"jobs/{body.id}/1"]
+    assert kept() == [f"jobs/{body.id}/0", f"jobs/{body.id}/1"]
     assert client.get(body.links.self).json() == response.json()
 
 
@@ -59,17 +65,17 @@ def test_a_body_that_is_the_media_is_a_job_of_one_file(client: TestClient) -> No
     assert [file["filename"] for file in body["files"]] == ["clip.mp4"]
 
 
-def test_a_file_over_the_limit_fails_alone(client: TestClient, tmp_path: Path) -> None:
+def test_a_file_over_the_limit_fails_alone(client: TestClient) -> None:
     body = made(client, b"x" * (MAX_UPLOAD_BYTES + 1), b"film")
     assert [file.state for file in body.files] == ["failed", "queued"]
     assert body.files[0].error
     assert body.files[0].error.code == "body_too_large"
-    assert kept(tmp_path) == [f"jobs/{body.id}/1"]
+    assert kept() == [f"jobs/{body.id}/1"]
 
 
-def test_when_every_file_is_over_the_limit_nothing_is_kept(client: TestClient, tmp_path: Path) -> None:
+def test_when_every_file_is_over_the_limit_nothing_is_kept(client: TestClient) -> None:
     assert_problem(post(client, b"x" * (MAX_UPLOAD_BYTES + 1)), 413, "body_too_large")
-    assert kept(tmp_path) == []
+    assert kept() == []
     assert client.get("/v1/jobs").json()["items"] == []
 
 
@@ -83,10 +89,10 @@ def test_when_every_file_is_over_the_limit_nothing_is_kept(client: TestClient, t
     ],
 )
 def test_what_is_asked_wrongly_is_refused_and_nothing_is_kept(
-    client: TestClient, tmp_path: Path, form: dict[str, str], status: int, code: str
+    client: TestClient, form: dict[str, str], status: int, code: str
 ) -> None:
     assert_problem(post(client, b"film", **form), status, code)
-    assert kept(tmp_path) == []
+    assert kept() == []
 
 
 @pytest.mark.parametrize(
@@ -145,11 +151,11 @@ def test_a_job_that_is_not_there_is_404(client: TestClient, method: str, path: s
     assert_problem(client.request(method, f"/v1/jobs/job_1{path}"), 404, "unknown_job")
 
 
-def test_cancelling_ends_the_job_and_erases_its_media(client: TestClient, tmp_path: Path) -> None:
+def test_cancelling_ends_the_job_and_erases_its_media(client: TestClient) -> None:
     job = made(client)
     body = client.delete(f"/v1/jobs/{job.id}").json()
     assert (body["state"], body["files"][0]["state"]) == ("cancelled", "cancelled")
-    assert kept(tmp_path) == []
+    assert kept() == []
     assert client.delete(f"/v1/jobs/{job.id}").json() == body
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -75,6 +76,16 @@ def test_an_answer_that_is_reused_counts_nothing(
     answers = [anonymous.post("/analyze", files=CLIP, headers=headers(made)) for _ in range(2)]
     assert len(service.received) == 1
     assert ['"media";r=59;' in answer.headers["ratelimit"] for answer in answers] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [({}, 600), ({"requests_per_minute": 7}, 7), ({"requests_per_minute": 0}, None)]
+)
+def test_a_key_can_ask_for_its_limits(
+    anonymous: TestClient, settings: Settings, own: dict[str, Any], told: int | None
+) -> None:
+    made = make_key(settings.database_url, **own)
+    assert anonymous.get("/v1/limits", headers=headers(made)).json()["key"]["requests_per_minute"] == told
 
 
 def test_the_operators_key_has_no_limits_and_no_headers_of_them(client: TestClient) -> None:

@@ -1,6 +1,7 @@
 """The report on an analysis: `GET /v1/analyses/{id}/report`."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.detectors.catalogue import read_catalogue
+from models.types import Verdict
 from serve_app.report import About, page, policy, unseen
 from serve_app.schemas import MapBody, UnexplainedBody, VerdictBody
-from tests.api.conftest import assert_problem, verdict_body
+from serve_app.uploads import Upload
+from tests.api.conftest import FakeService, assert_problem, verdict, verdict_body
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}.mp4"
 JPEG = "data:image/jpeg;base64,AAAA"
@@ -51,6 +54,17 @@ def test_the_report_of_an_analysis_is_a_page_under_a_strict_policy(client: TestC
     assert "script-src" not in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "clip.mp4" in Tags(answer.text).text
+
+
+def test_the_report_shows_the_pictures_that_are_kept_beside_the_row(client: TestClient, service: FakeService) -> None:
+    def with_thumbnail(upload: Upload, model: str) -> Verdict:
+        made = verdict(upload, model)
+        return replace(made, faces=(replace(made.faces[0], thumbnail=b"\xff\xd8\xff\xe0 a JPEG"),))
+
+    service.answer = with_thumbnail
+    tags = Tags(client.get(f"/v1/analyses/{analysed(client)}/report").text)
+    sources = [attributes["src"] or "" for tag, attributes in tags.tags if tag == "img"]
+    assert [source.startswith("data:image/jpeg;base64,/9j/") for source in sources] == [True]
 
 
 def test_the_report_needs_a_key(client: TestClient) -> None:

@@ -23,6 +23,14 @@ def test_the_drawn_file_comes_with_the_verdict_in_its_headers(client: TestClient
     assert response.headers["content-disposition"].startswith('inline; filename="clip.unmask.mp4"')
 
 
+def test_what_is_drawn_is_recorded_and_always_made_afresh(client: TestClient, service: FakeService) -> None:
+    client.post("/analyze", files=CLIP)
+    ids = [client.post("/analyze/visualize", files=CLIP).headers["x-unmask-analysis"] for _ in range(2)]
+    assert len(service.received) == 3
+    body = client.get(f"/v1/analyses/{ids[1]}").json()
+    assert (body["route"], body["reused_from"]) == ("/analyze/visualize", None)
+
+
 def test_a_verdict_without_a_score_has_no_header_for_one(client: TestClient, service: FakeService) -> None:
     def undetermined(upload: Upload, model: str) -> Verdict:
         return replace(verdict(upload, model), verdict="UNDETERMINED", p_fake=None)

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from serve_app import idempotency
 from serve_app.database import Database
 from serve_app.errors import ApiError
-from serve_app.idempotency import Answer, Attempt, Idempotency, Replayed
+from serve_app.idempotency import Answer, Attempt, Idempotency, Replayed, forget
 from serve_app.tables import IdempotentRow
 from tests.keys import with_database
 
@@ -166,25 +167,6 @@ def test_closing_leaves_a_stored_answer_alone(database_url: str) -> None:
     run(database_url, work)
 
 
-def test_an_answer_stored_in_a_transaction_that_fails_is_not_stored(database_url: str) -> None:
-    async def work(rows: Idempotency) -> None:
-        running = attempt(rows)
-        await rows.claim(running, "same")
-
-        async def keep_and_fail() -> None:
-            async with rows.database.transaction() as session:
-                await rows.keep(session, running, ANSWER)
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            await keep_and_fail()
-        row = await stored(rows.database)
-        assert row
-        assert row.status is None
-
-    run(database_url, work)
-
-
 def test_a_key_whose_time_is_over_may_be_used_for_another_request(database_url: str) -> None:
     async def work(rows: Idempotency) -> None:
         first = attempt(rows)
@@ -194,3 +176,17 @@ def test_a_key_whose_time_is_over_may_be_used_for_another_request(database_url: 
         assert await rows.claim(attempt(rows), "other") is None
 
     run(database_url, work)
+
+
+def test_kept_answers_that_say_an_id_are_forgotten_and_no_others(database_url: str) -> None:
+    async def work(rows: Idempotency) -> list[str]:
+        for key, said in (("k1", "ana_1x"), ("k2", "anab1x"), ("k3", "ana_2x")):
+            done = Attempt(rows, "alice", key)
+            await rows.claim(done, "same")
+            await done.keep(Answer(200, {}, f'{{"id": "{said}"}}'))
+        async with rows.database.transaction() as session:
+            await forget(session, "alice", "ana_1x")
+            await forget(session, "bob", "ana_2x")
+            return list(await session.scalars(select(IdempotentRow.key).order_by(IdempotentRow.key)))
+
+    assert run(database_url, work) == ["k2", "k3"]

@@ -16,7 +16,7 @@ from serve_app import job_file, job_work
 from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.asking import Ask, Caller
-from serve_app.database import Database, DatabaseUnavailable
+from serve_app.database import Database, DatabaseUnavailable, migrate
 from serve_app.history import History
 from serve_app.ids import new_id
 from serve_app.job_file import Bench
@@ -28,6 +28,7 @@ from serve_app.settings import Settings
 from serve_app.tables import AnalysisRow
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService
+from tests.servers import Postgres
 
 ANN = Caller(owner="ann", key_id="key_1", request_id="r1")
 WITHIN_S = 30.0
@@ -113,25 +114,28 @@ Act = Callable[[Shop], Awaitable[None]]
 Play = Callable[[Act], None]
 
 
-@pytest.fixture
-def play(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
-    """Plays a scene beside a runner, which is stopped at its end."""
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_work, "POLL_S", 0.05)
     monkeypatch.setattr(job_work, "TICK_S", 0.05)
     monkeypatch.setattr(job_file, "FIRST_PAUSE_S", 0.01)
 
-    async def beside_a_runner(act: Act) -> None:
-        shop = Shop(database_url, tmp_path / "artifacts")
-        runner = asyncio.create_task(JobWork(shop.bench, at_once=2).run())
-        try:
-            await asyncio.wait_for(act(shop), WITHIN_S)
-            assert not runner.done()
-        finally:
-            runner.cancel()
-            await asyncio.wait([runner])
-            await shop.database.close()
 
-    return lambda act: asyncio.run(beside_a_runner(act))
+async def beside_a_runner(shop: Shop, act: Act) -> None:
+    runner = asyncio.create_task(JobWork(shop.bench, at_once=2).run())
+    try:
+        await asyncio.wait_for(act(shop), WITHIN_S)
+        assert not runner.done()
+    finally:
+        runner.cancel()
+        await asyncio.wait([runner])
+        await shop.database.close()
+
+
+@pytest.fixture
+def play(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Plays a scene beside a runner, which is stopped at its end."""
+    quicken(monkeypatch)
+    return lambda act: asyncio.run(beside_a_runner(Shop(database_url, tmp_path / "artifacts"), act))
 
 
 def test_a_job_is_analysed_recorded_and_its_media_erased(play: Play) -> None:
@@ -234,6 +238,27 @@ def test_a_runner_that_is_stopped_gives_its_job_back_and_the_next_finishes_it_on
         assert len(await shop.analyses()) == 3
 
     play(act)
+
+
+def test_a_database_that_goes_away_at_work_costs_no_job_and_no_second_analysis(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(shop: Shop) -> None:
+        shop.graph.go_on.clear()
+        job_id = await shop.send(b"film")
+        await shop.graph.begun.wait()
+        await asyncio.to_thread(postgres_server.stop)
+        shop.graph.go_on.set()
+        await asyncio.sleep(0.5)  # the analysis is done, and cannot be recorded
+        await asyncio.to_thread(postgres_server.start)
+        assert (await shop.ended(job_id))["state"] == "done"
+        assert len(await shop.analyses()) == len(shop.graph.received) == 1
+
+    postgres_server.execute("CREATE DATABASE away")
+    url = postgres_server.url.removesuffix("postgres") + "away"
+    migrate(url)
+    quicken(monkeypatch)
+    asyncio.run(beside_a_runner(Shop(url, tmp_path / "artifacts"), act))
 
 
 def test_the_drawn_media_is_kept_and_found_by_the_analysis(play: Play) -> None:

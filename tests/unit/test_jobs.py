@@ -126,6 +126,17 @@ def test_the_oldest_job_is_claimed_first_and_only_once(play: Play) -> None:
     play(act)
 
 
+def test_who_sends_many_jobs_does_not_hold_up_who_sends_one(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        for _ in range(3):
+            await scene.add(ANN)
+        await scene.add(BOB)
+        owners = [(await scene.claim()).caller.owner for _ in range(4)]
+        assert owners == ["ann", "bob", "ann", "ann"]
+
+    play(act)
+
+
 def test_a_claim_has_what_the_work_needs(play: Play) -> None:
     async def act(scene: Scene) -> None:
         await scene.add(files=2)
