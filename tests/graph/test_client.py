@@ -1,6 +1,10 @@
 """The clients against the running graph: over HTTP, and through deployment handles."""
 
 import asyncio
+import hashlib
+import os
+import signal
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from models.detectors.store import ROOT
 from serve_app.cli import app
 from serve_app.client import AsyncClient, Client, JobProgress, connect, connect_async, errors
 from serve_app.terminal import EXIT_FOUND
-from tests.service import Running
+from tests.service import Running, replicas
 
 pytestmark = pytest.mark.usefixtures("running")
 CLIP = ROOT / "assets/sample_forged.mp4"
@@ -106,3 +110,27 @@ def test_the_command_keeps_films_and_reports_of_a_service(running: Running, tmp_
     result = CliRunner().invoke(app, [*asked, "--fail-on", "fake"])
     assert result.exit_code == EXIT_FOUND, result.output
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html", ".mp4"]
+
+
+def padded(content: bytes, size_bytes: int) -> bytes:
+    """A film that plays the same and takes longer to send: a box of nothing at its end."""
+    return content + struct.pack(">I4s", size_bytes + 8, b"free") + bytes(size_bytes)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0], ids=["while it receives", "while it analyses"])
+def test_an_ingress_that_is_killed_costs_no_answer_and_makes_no_second_analysis(running: Running, share: float) -> None:
+    content = padded(CLIP.read_bytes(), 8_000_000 + int(1000 * share))
+    killed: set[int] = set()
+
+    def kill(sent: int, total: int) -> None:
+        if not killed and sent >= share * total:
+            killed.update(replicas("Ingress"))
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+
+    with Client(running.url, running.key) as client:
+        result = client.analyze(content, "mobilenet-sbi-v1", fresh=True, on_progress=kill)
+        assert killed
+        assert result.verdict == "FAKE"
+        made = [found.id for found in client.history(sha256=hashlib.sha256(content).hexdigest())]
+    assert made == [result.id]
