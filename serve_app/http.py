@@ -28,7 +28,7 @@ from serve_app.keys import Keys
 from serve_app.quotas import QuotaMiddleware, Quotas
 from serve_app.remote import Remote
 from serve_app.request_id import RequestIdMiddleware
-from serve_app.routes import analyze, batch, drishtiksha, files, health, history, jobs, report, uploads, visualize
+from serve_app.routes import analyze, batch, files, health, history, jobs, report, uploads, visualize
 from serve_app.routes import catalogue as models
 from serve_app.routes import keys as key_routes
 from serve_app.routes.seeds import ROUTERS as SEED_ROUTERS
@@ -75,7 +75,6 @@ ROUTERS = (
     analyze.router,
     batch.router,
     visualize.router,
-    drishtiksha.router,
     jobs.router,
     files.router,
     history.router,

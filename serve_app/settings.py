@@ -4,6 +4,7 @@ Each is set by the environment variable `UNMASK_<NAME>`, or in the file `.env` b
 name that clients of an older service used. `unmask settings` prints the table.
 """
 
+import os
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -486,6 +487,15 @@ class Settings(BaseSettings):
             wall_s=self.decode_timeout_s,
             memory_bytes=self.decode_memory_bytes,
         )
+
+
+def choose_gpus(settings: Settings) -> None:
+    """Let Ray and CUDA, which read it from the environment, see the GPUs that the settings name, also those of `.env`.
+
+    To be called before Ray starts.
+    """
+    if settings.cuda_visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = settings.cuda_visible_devices
 
 
 def read_settings() -> Settings:

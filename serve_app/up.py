@@ -24,7 +24,7 @@ from serve_app import analysis
 from serve_app.auth import new_key
 from serve_app.client import Client, ServiceError
 from serve_app.profile import check_profile
-from serve_app.settings import ENV_FILE, Settings, read_settings
+from serve_app.settings import ENV_FILE, choose_gpus, read_settings
 
 STATE_FILE = ROOT / ".unmask" / "up.json"
 START_TIMEOUT_S = 300.0  # a slow disk needs a minute to import torch; beyond this something is wrong
@@ -86,15 +86,6 @@ def down(out: Console) -> None:
                 raise UpError(f"process {pid} did not stop within {STOP_TIMEOUT_S:g} s.")
             time.sleep(0.2)
     out.print("Stopped.")
-
-
-def choose_gpus(settings: Settings) -> None:
-    """Let Ray and CUDA, which read it from the environment, see the GPUs that the settings name, also those of `.env`.
-
-    To be called before Ray starts.
-    """
-    if settings.cuda_visible_devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = settings.cuda_visible_devices
 
 
 def ensure_key(out: Console) -> str:

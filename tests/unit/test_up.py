@@ -10,7 +10,7 @@ from rich.console import Console
 from models.detectors.catalogue import read_catalogue
 from serve_app import settings as settings_module
 from serve_app import up
-from serve_app.settings import Settings, read_settings
+from serve_app.settings import Settings, choose_gpus, read_settings
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_gpus_of_the_file_are_shown_to_the_service_unless_the_environment_names_
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", exported)
-    up.choose_gpus(read_settings())
+    choose_gpus(read_settings())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
