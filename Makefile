@@ -2,6 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
+TESTS :=
 export RAY_USAGE_STATS_ENABLED = 0
 
 .PHONY: run test check bench clean
@@ -10,7 +11,7 @@ run: $(VENV)/.installed-run
 	@$(BIN)/unmask up --sample assets/sample_real.mp4
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

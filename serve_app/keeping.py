@@ -48,6 +48,8 @@ def _remote(folder: Path, url: str, key: str, *, explain: bool) -> Analyst:
 def _local(folder: Path, *, explain: bool) -> Analyst:
     from models.render.scene import Scene
     from models.render.stream import render, suffix
+    from serve_app.errors import timestamp
+    from serve_app.report import About, page
 
     verdict_of, settings = pipeline(explain=explain)
     catalogue, limits = settings.read_catalogue(), settings.limits()
@@ -58,6 +60,8 @@ def _local(folder: Path, *, explain: bool) -> Analyst:
         target = folder / f"{stem(path, body)}.unmask{suffix(verdict.media)}"
         with err.status(f"Drawing {escape(str(target))} ..."):
             write(target, render(path, Scene.of(verdict, catalogue.verdict), limits))
+        about = About("not recorded", path.name, timestamp())
+        target.with_name(f"{stem(path, body)}.html").write_text(page(body, about, catalogue), "utf-8")
         return body
 
     return analyze

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from models import errors as causes
 from serve_app.client import AsyncClient, Client, Retries, ServiceError, errors
-from serve_app.schemas import AnalyzeBody, DetailedBody
+from serve_app.schemas import AnalyzeBody, DetailedBody, RecordBody
 from tests.api.conftest import KEY, MAX_UPLOAD_BYTES, FakeService
 
 Ask = Callable[..., Any]
@@ -192,3 +192,61 @@ def test_both_clients_have_the_same_methods() -> None:
         }
 
     assert surface(Client) == surface(AsyncClient)
+
+
+def test_a_request_sent_again_with_its_key_is_worked_on_once(ask: Ask, clip: Path, service: FakeService) -> None:
+    first, again = (ask("analyze", clip, fresh=True, idempotency_key="one of mine") for _ in range(2))
+    assert first.id == again.id != ""
+    assert len(service.asked) == 1
+
+
+def test_a_key_that_names_another_request_is_refused(ask: Ask, clip: Path) -> None:
+    ask("analyze", clip, idempotency_key="one of mine")
+    with pytest.raises(errors.IdempotencyKeyReused):
+        ask("analyze", b"other", idempotency_key="one of mine")
+
+
+def test_frames_are_numbered(ask: Ask, clip: Path) -> None:
+    assert [frame.frame for frame in ask("frames", clip).frame_predictions] == [1, 2, 3]
+
+
+def test_a_batch_has_a_result_for_every_file(ask: Ask, clip: Path, service: FakeService) -> None:
+    batch = ask("batch", [clip, b"second"], "mobilenet-sbi-v1")
+    assert [result.status for result in batch.results] == [200, 200]
+    assert batch.results[0].filename == clip.name.replace('"', "%22")
+    assert sorted(map(len, service.received)) == [6, 256_000]
+
+
+def test_models_and_limits_are_told(ask: Ask) -> None:
+    assert "mobilenet-sbi-v1" in [model.id for model in ask("models").models]
+    assert ask("limits").requests["max_upload_bytes"] == MAX_UPLOAD_BYTES
+
+
+def test_what_was_analysed_is_found_reported_exported_and_erased(ask: Ask, clip: Path, tmp_path: Path) -> None:
+    made = ask("analyze", clip)
+    assert ask("analysis", made.id).p_fake == made.p_fake
+    assert ask("statistics", verdict="FAKE").total == 1
+    report = ask("report", made.id, to=tmp_path / "report.html").read_text()
+    assert "FAKE" in report
+    exported = ask("export", to=tmp_path / "all.jsonl", file_format="jsonl").read_text()
+    assert made.id in exported
+    ask("delete", made.id)
+    with pytest.raises(errors.NotFound):
+        ask("analysis", made.id)
+
+
+def test_history_goes_over_its_pages_to_the_end(address: str, clip: Path) -> None:
+    with Client(address, KEY, retries=FAST) as client:
+        made = [client.analyze(clip, fresh=True).id for _ in range(3)]
+        pages = client._calls.page("/v1/analyses", RecordBody, {"limit": "2"}, "")
+        first = client._carrier.run(pages)
+        assert [found.id for found in first.items] == made[:0:-1]
+        assert first.next_cursor
+        assert [found.id for found in client.history(filename="клип")] == made[::-1]
+
+
+def test_media_is_put_into_the_store_and_named_to_a_job(ask: Ask, clip: Path) -> None:
+    upload = ask("upload", clip)
+    job = ask("submit", uploads=[upload], model="mobilenet-sbi-v1")
+    assert (job.body.state, job.body.files[0].filename) == ("queued", clip.name)
+    assert ask("job", job.id).body.model == "mobilenet-sbi-v1"

@@ -21,7 +21,7 @@ def raised() -> Iterator[tuple[int, str]]:
                 status, code = node.args[:2]
                 for chosen in (code.body, code.orelse) if isinstance(code, ast.IfExp) else (code,):
                     if isinstance(status, ast.Constant) and isinstance(chosen, ast.Constant):
-                        yield status.value, chosen.value
+                        yield int(str(status.value)), str(chosen.value)
 
 
 def below(kind: type[UnmaskError]) -> Iterator[type[UnmaskError]]:

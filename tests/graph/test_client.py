@@ -1,16 +1,24 @@
 """The clients against the running graph: over HTTP, and through deployment handles."""
 
 import asyncio
+import hashlib
+import os
+import signal
+import struct
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import ray
+from typer.testing import CliRunner
 
 from models.detectors.store import ROOT
-from serve_app.client import AsyncClient, Client, connect, connect_async, errors
-from tests.service import Running
+from serve_app.cli import app
+from serve_app.client import AsyncClient, Client, JobProgress, connect, connect_async, errors
+from serve_app.terminal import EXIT_FOUND
+from tests.service import Running, replicas
 
 pytestmark = pytest.mark.usefixtures("running")
 CLIP = ROOT / "assets/sample_forged.mp4"
@@ -78,3 +86,51 @@ def test_a_handle_raises_the_errors_of_the_client(tmp_path: Path) -> None:
 def test_an_application_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(errors.Unreachable, match="nowhere"):
         connect("nowhere")
+
+
+def test_a_job_is_followed_to_its_end_and_leaves_its_film_and_report(running: Running, tmp_path: Path) -> None:
+    told: list[JobProgress] = []
+    with Client(running.url, running.key) as client:
+        ended = client.submit(CLIP, "mobilenet-sbi-v1", visualize=True).wait(told.append, timeout_s=120)
+        assert (ended.state, ended.fraction) == ("done", 1.0)
+        assert [now.fraction for now in told] == sorted(now.fraction for now in told)
+        (file,) = ended.files
+        assert file.analysis_id
+        film = client.visual(file.analysis_id, to=tmp_path / "film.mp4")
+        report = client.report(file.analysis_id, to=tmp_path / "report.html")
+    assert film
+    assert report
+    with av.open(film) as drawn:
+        assert drawn.streams.video[0].codec_context.name == "h264"
+    assert "FAKE" in report.read_text()
+
+
+def test_the_command_keeps_films_and_reports_of_a_service(running: Running, tmp_path: Path) -> None:
+    asked = ["analyze", str(CLIP), "--out", str(tmp_path), "--url", running.url, "--key", running.key]
+    result = CliRunner().invoke(app, [*asked, "--fail-on", "fake"])
+    assert result.exit_code == EXIT_FOUND, result.output
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html", ".mp4"]
+
+
+def padded(content: bytes, size_bytes: int) -> bytes:
+    """A film that plays the same and takes longer to send: a box of nothing at its end."""
+    return content + struct.pack(">I4s", size_bytes + 8, b"free") + bytes(size_bytes)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0], ids=["while it receives", "while it analyses"])
+def test_an_ingress_that_is_killed_costs_no_answer_and_makes_no_second_analysis(running: Running, share: float) -> None:
+    content = padded(CLIP.read_bytes(), 8_000_000 + int(1000 * share))
+    killed: set[int] = set()
+
+    def kill(sent: int, total: int) -> None:
+        if not killed and sent >= share * total:
+            killed.update(replicas("Ingress"))
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+
+    with Client(running.url, running.key) as client:
+        result = client.analyze(content, "mobilenet-sbi-v1", fresh=True, on_progress=kill)
+        assert killed
+        assert result.verdict == "FAKE"
+        made = [found.id for found in client.history(sha256=hashlib.sha256(content).hexdigest())]
+    assert made == [result.id]

@@ -154,9 +154,11 @@ def test_analyze_fails_on_what_it_is_told_to(fail_on: str, code: int) -> None:
     assert result.exit_code == code, result.output
 
 
-def test_analyze_writes_annotated_media_into_a_folder(tmp_path: Path) -> None:
+def test_analyze_writes_annotated_media_and_reports_into_a_folder(tmp_path: Path) -> None:
     result = runner.invoke(app, ["analyze", "--out", str(tmp_path), str(ROOT / "assets/sample_forged.mp4")])
     assert result.exit_code == 0, result.output
     (drawn,) = tmp_path.glob("sample_forged-*.unmask.mp4")
+    (report,) = tmp_path.glob("sample_forged-*.html")
+    assert "sample_forged.mp4" in report.read_text("utf-8")
     with av.open(drawn) as film:
         assert film.streams.video[0].codec_context.name == "h264"
