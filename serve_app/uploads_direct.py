@@ -74,7 +74,8 @@ class Places:
 
 async def owned(session: AsyncSession, owner: str, place_id: str) -> UploadRow:
     """The row of an owner's place; raises `NoSuchUpload`."""
-    row = await session.get(UploadRow, place_id)
+    # PostgreSQL refuses a text with a NUL in it; no id has one.
+    row = await session.get(UploadRow, place_id) if place_id.isprintable() else None
     if row is None or row.owner != owner or row.expires_at <= datetime.now(UTC):
         raise _unknown()
     return row

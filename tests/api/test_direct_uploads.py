@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,12 @@ from serve_app.settings import Settings
 from serve_app.upload_errors import UploadMissing, UploadTooLarge
 from serve_app.uploads_direct import arrived
 from tests.api.conftest import KEY, MAX_UPLOAD_BYTES, FakeService, assert_problem
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """These addresses are of this service, and so of files in a folder, whatever the suite runs on."""
+    return settings.model_copy(update={"artifacts_url": str(tmp_path / "files")})
 
 
 @pytest.fixture

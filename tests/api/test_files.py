@@ -1,6 +1,7 @@
 """Files under addresses that expire."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,16 @@ from fastapi.testclient import TestClient
 
 from serve_app.artifacts import Artifacts
 from serve_app.routes.files import within
+from serve_app.settings import Settings
 from tests.api.conftest import assert_problem
 
 CONTENT = b"0123456789"
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """These addresses are of this service, and so of files in a folder, whatever the suite runs on."""
+    return settings.model_copy(update={"artifacts_url": str(tmp_path / "files")})
 
 
 def link(client: TestClient, name: str = "visual/ana_1.mp4", filename: str = "clip.mp4", lifetime_s: float = 60) -> str:

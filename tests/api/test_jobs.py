@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
@@ -124,7 +125,8 @@ def test_json_takes_what_was_uploaded(client: TestClient) -> None:
     place = client.post("/v1/uploads", json={"filename": "clip.mp4"}).json()
     upload = place["id"]
     assert_problem(client.post("/v1/jobs", json={"upload": upload}), 409, "upload_missing")
-    assert client.put(place["url"], content=b"film").status_code < 300
+    put: Any = httpx.put if place["url"].startswith("http") else client.put  # to the bucket, or to this service
+    assert put(place["url"], content=b"film").status_code < 300
     asked = {"upload": upload, "webhook": {"url": "https://example.org/", "secret": SECRET}}
     body = client.post("/v1/jobs", json=asked).json()
     assert body["webhook"]
