@@ -85,10 +85,20 @@ BODY = {
         },
     }
 }
+_EVENT = {
+    "type": "object",
+    "description": "one event; `data` is JSON",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["state", "progress", "file", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "the events, as they happen",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "the job has ended, and there is nothing after that event"},
     **problems(*KEY, NONE, (422, "`Last-Event-ID` is no number")),

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
 
-from serve_app.artifacts import Artifacts
+from serve_app.artifacts import Artifacts, StorageFull
 from serve_app.job_queue import JobQueue
 from serve_app.jobs import Jobs
 from serve_app.schemas import JobBody
@@ -76,6 +76,16 @@ def test_a_file_over_the_limit_fails_alone(client: TestClient) -> None:
 def test_when_every_file_is_over_the_limit_nothing_is_kept(client: TestClient) -> None:
     assert_problem(post(client, b"x" * (MAX_UPLOAD_BYTES + 1)), 413, "body_too_large")
     assert kept() == []
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_a_store_that_is_full_is_told_and_no_job_is_made(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> int:
+        raise StorageFull("There is no room in the artefact store.")
+
+    monkeypatch.setattr(Artifacts, "put", full)
+    assert "retry-after" in post(client, b"film").headers
+    assert_problem(post(client, b"film"), 507, "storage_full")
     assert client.get("/v1/jobs").json()["items"] == []
 
 

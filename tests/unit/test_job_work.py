@@ -1,4 +1,4 @@
-"""The work of a runner on jobs, around a service of a few lines, on SQLite and PostgreSQL alike."""
+"""The work of a runner on jobs, around a service of a few lines: on SQLite and a folder, on PostgreSQL and S3."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -60,13 +60,13 @@ class Graph(FakeService):
 
 
 class Shop:
-    """A database, a folder, a graph, and a runner."""
+    """A database, an artefact store and a graph."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
+    def __init__(self, database_url: str, artifacts: Artifacts) -> None:
         settings = Settings(_env_file=None)  # type: ignore[call-arg]
         catalogue = read_catalogue()
         self.database = Database(database_url)
-        self.artifacts = Artifacts(str(folder), b"secret")
+        self.artifacts = artifacts
         self.graph = Graph()
         self.jobs, self.queue = Jobs(self.database), JobQueue(self.database, lease_s=5.0)
         analyst = Analyst(self.graph, History(self.database, self.artifacts, settings), catalogue, settings)
@@ -132,10 +132,15 @@ async def beside_a_runner(shop: Shop, act: Act) -> None:
 
 
 @pytest.fixture
-def play(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
-    """Plays a scene beside a runner, which is stopped at its end."""
+def play(request: pytest.FixtureRequest, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Plays a scene beside a runner, which is stopped at its end: on SQLite and a folder, or PostgreSQL and S3."""
     quicken(monkeypatch)
-    return lambda act: asyncio.run(beside_a_runner(Shop(database_url, tmp_path / "artifacts"), act))
+    artifacts: Artifacts = (
+        Artifacts(str(tmp_path / "artifacts"), b"secret")
+        if database_url.startswith("sqlite")
+        else request.getfixturevalue("s3_artifacts")
+    )
+    return lambda act: asyncio.run(beside_a_runner(Shop(database_url, artifacts), act))
 
 
 def test_a_job_is_analysed_recorded_and_its_media_erased(play: Play) -> None:
@@ -258,7 +263,7 @@ def test_a_database_that_goes_away_at_work_costs_no_job_and_no_second_analysis(
     url = postgres_server.url.removesuffix("postgres") + "away"
     migrate(url)
     quicken(monkeypatch)
-    asyncio.run(beside_a_runner(Shop(url, tmp_path / "artifacts"), act))
+    asyncio.run(beside_a_runner(Shop(url, Artifacts(str(tmp_path), b"secret")), act))
 
 
 def test_the_drawn_media_is_kept_and_found_by_the_analysis(play: Play) -> None:

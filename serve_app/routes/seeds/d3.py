@@ -135,9 +135,7 @@ async def apidocs() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
-@router.post(
-    "/predict", openapi_extra=form(ONE, "a picture"), responses=errors_as(ErrorBody), response_model_exclude_none=True
-)
+@router.post("/predict", openapi_extra=form(ONE, "a picture"), responses=errors_as(ErrorBody))
 async def predict(request: Request) -> PredictBody:
     """Whether a picture is fake, and a copy that shows it."""
     async with received(request, ONE) as uploads:

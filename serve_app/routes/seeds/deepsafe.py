@@ -100,7 +100,9 @@ class HealthBody(BaseModel):
 
 
 @router.get("/health", include_in_schema=False)
-@router.get("/health/", responses={503: {"model": HealthBody}}, response_model_exclude_none=True)
+@router.get(
+    "/health/", responses={405: {"model": ErrorBody}, 503: {"model": HealthBody}}, response_model_exclude_none=True
+)
 async def health(request: Request, response: Response) -> HealthBody:
     """200 when the service can answer, else 503."""
     catalogue: Catalogue = request.app.state.catalogue

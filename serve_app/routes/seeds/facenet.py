@@ -6,7 +6,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ from starlette.responses import RedirectResponse
 
 from models.detectors.catalogue import Catalogue, ModelRow
 from models.errors import UnmaskError
-from models.render.variants import Variant
 from serve_app.asking import Ask
 from serve_app.errors import from_cause, timestamp
 from serve_app.routes.analyze import KEYS
@@ -111,13 +111,22 @@ class ModelInfoBody(BaseModel):
     layers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A changed picture: by which change, of how many pixels, and as if it had been uploaded."""
+
+    change: str
+    size_wh: tuple[int, int]
+    upload: Upload
+
+
 @router.get("/docs", include_in_schema=False)
 async def docs() -> RedirectResponse:
     """The documentation of all routes."""
     return RedirectResponse("/docs")
 
 
-@router.get("/detect/health", responses={503: {"model": HealthBody}})
+@router.get("/detect/health", responses={405: {"model": ErrorBody}, 503: {"model": HealthBody}})
 async def health(request: Request, response: Response) -> HealthBody:
     """200 when the service can answer, else 503."""
     ready = is_ready(await request.app.state.service.health())
@@ -171,16 +180,17 @@ async def augmented(request: Request) -> AugmentedBody:
         model = model_of(request, uploads.fields)
         original = (await analyzed(request, upload, model)).verdict
         first = _detection(original, _answered(request, original, model), started)
-        changed = [variant async for variant in request.app.state.service.vary(upload)]
-        asked = model or request.app.state.settings.default_model
-        verdicts = [original, *await _verdicts(request.app.state.service, changed, asked)]
+        service, asked = request.app.state.service, model or request.app.state.settings.default_model
+        with ExitStack() as held:
+            copies = await _copies(service, upload, held)
+            verdicts = [original, *await _verdicts(service, copies, asked)]
     consensus = _consensus(verdicts)
     scores = [verdict.p_fake for verdict in verdicts if verdict.p_fake is not None]
     return AugmentedBody(
         original_prediction=first,
         augmented_predictions=[
-            AugmentedPrediction(augmentation_type=variant.change, **_said(verdict))
-            for variant, verdict in zip(changed, verdicts[1:], strict=True)
+            AugmentedPrediction(augmentation_type=copy.change, **_said(verdict))
+            for copy, verdict in zip(copies, verdicts[1:], strict=True)
         ],
         consensus_prediction=consensus,
         average_confidence=statistics.fmean(p if consensus == "FAKE" else 1 - p for p in scores),
@@ -189,7 +199,7 @@ async def augmented(request: Request) -> AugmentedBody:
             predictions_below_threshold=sum(verdict.verdict == "FAKE" for verdict in verdicts),
             total_predictions=len(verdicts),
             threshold=request.app.state.catalogue.verdict.fake_above,
-            input_size=changed[0].size_wh,
+            input_size=copies[0].size_wh,
         ),
     )
 
@@ -202,22 +212,25 @@ def layers(weights: Path) -> list[str]:
         return list(dict.fromkeys(name.rpartition(".")[0] or name for name in file.keys()))  # noqa: SIM118 - no mapping
 
 
-async def _verdicts(service: Service, changed: Sequence[Variant], model: str) -> list[VerdictBody]:
-    """The verdict of each changed picture. They are nobody's files, so none is recorded."""
-    with ExitStack() as held:
-        files = [held.enter_context(tempfile.TemporaryFile(prefix="unmask-")) for _ in changed]
-        asked = []
-        for file, variant in zip(files, changed, strict=True):
+async def _copies(service: Service, upload: Upload, held: ExitStack) -> list[_Copy]:
+    """The changed copies of a picture, each put aside as it comes: never two of them are in memory."""
+    copies: list[_Copy] = []
+    async with aclosing(service.vary(upload)) as changed:
+        async for variant in changed:
+            file = tempfile.TemporaryFile(prefix="unmask-")  # noqa: SIM115 - closed with what holds it
+            held.enter_context(file)
             file.write(variant.png)
             file.seek(0)
-            upload = Upload(
-                file,
-                f"{variant.change}.png",
-                sha256=hashlib.sha256(variant.png).hexdigest(),
-                size_bytes=len(variant.png),
-            )
-            asked.append(service.analyze(upload, Ask(model)))
-        return [VerdictBody.model_validate(verdict) for verdict in await asyncio.gather(*asked)]
+            sha256, size_bytes = hashlib.sha256(variant.png).hexdigest(), len(variant.png)
+            copy = Upload(file, f"{variant.change}.png", sha256=sha256, size_bytes=size_bytes)
+            copies.append(_Copy(variant.change, variant.size_wh, copy))
+    return copies
+
+
+async def _verdicts(service: Service, copies: Sequence[_Copy], model: str) -> list[VerdictBody]:
+    """The verdict of each changed picture. They are nobody's files, so none is recorded."""
+    found = await asyncio.gather(*(service.analyze(copy.upload, Ask(model)) for copy in copies))
+    return [VerdictBody.model_validate(verdict) for verdict in found]
 
 
 def _consensus(verdicts: Sequence[VerdictBody]) -> Literal["FAKE", "REAL"]:
