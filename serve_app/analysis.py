@@ -59,9 +59,8 @@ def pipeline(*, explain: bool) -> tuple[Callable[[Path, str], Verdict], Settings
     return analyze, settings
 
 
-def remote(url: str, key: str, *, explain: bool = False) -> Analyst:
+def remote(client: Client, *, explain: bool = False) -> Analyst:
     """Analyse on a server; with saliency maps if they are asked for."""
-    client = Client(url, key)
 
     def analyst(path: Path, model: str) -> VerdictBody:
         with showing(str(path)) as bar:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 what `--fail-on` names was found, 2 wrong usage or configu
 """
 
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -88,15 +89,15 @@ def analyze(  # noqa: PLR0917 - typer reads them by name
 ) -> None:
     """Analyse videos, pictures or recordings, in this process or on a server."""
     from serve_app import analysis, keeping
+    from serve_app.client import Client
     from serve_app.explanation import folder_for, writing
 
-    def run() -> None:
+    def run(client: Client | None) -> None:
         maps = explain is not None
-        server = (url, key or own_key()) if url else None
         if kept is not None:
-            analyst = keeping.analyst(folder_for(kept), server, explain=maps)
+            analyst = keeping.analyst(folder_for(kept), client, explain=maps)
         else:
-            analyst = analysis.remote(*server, explain=maps) if server else analysis.local(explain=maps)
+            analyst = analysis.remote(client, explain=maps) if client else analysis.local(explain=maps)
         results: list[tuple[Path, VerdictBody | analysis.Failure]] = []
         tabled = len(files) > IN_WORDS and out.is_terminal and not as_json
         show = (lambda *_: None) if tabled else analysis.printer(as_json, out, err)
@@ -110,7 +111,8 @@ def analyze(  # noqa: PLR0917 - typer reads them by name
         if {result.verdict.lower() for _, result in results if isinstance(result, VerdictBody)} & set(fail_on or ()):
             raise typer.Exit(EXIT_FOUND)
 
-    guarded(run)
+    with ending(), Client(url, key or own_key()) if url else nullcontext() as client:
+        run(client)
 
 
 @app.command()

@@ -13,9 +13,9 @@ from serve_app.terminal import Refused, err
 from serve_app.visual import write
 
 
-def analyst(folder: Path, server: tuple[str, str] | None, *, explain: bool) -> Analyst:
-    """Analyses, and writes into the folder: on a server, given by address and key, or in this process."""
-    return _remote(folder, *server, explain=explain) if server else _local(folder, explain=explain)
+def analyst(folder: Path, client: Client | None, *, explain: bool) -> Analyst:
+    """Analyses, and writes into the folder: on a server, or in this process."""
+    return _remote(folder, client, explain=explain) if client else _local(folder, explain=explain)
 
 
 def stem(path: Path, verdict: VerdictBody) -> str:
@@ -23,9 +23,7 @@ def stem(path: Path, verdict: VerdictBody) -> str:
     return f"{path.stem}-{verdict.media.sha256[:8]}"
 
 
-def _remote(folder: Path, url: str, key: str, *, explain: bool) -> Analyst:
-    client = Client(url, key)
-
+def _remote(folder: Path, client: Client, *, explain: bool) -> Analyst:
     def analyze(path: Path, model: str) -> VerdictBody:
         with showing(str(path)) as bar:
             job = client.submit(path, model, visualize=True, explain=explain, on_progress=bar.uploaded)
