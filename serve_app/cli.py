@@ -71,9 +71,7 @@ def down() -> None:
 @app.command()
 def analyze(  # noqa: PLR0917 - typer reads them by name
     files: Annotated[list[Path], typer.Argument(help="Videos, pictures or recordings.")],
-    model: Annotated[
-        str, typer.Option(help="A model's id, several with commas between, `cascade`, or `ensemble`: all that apply.")
-    ] = "ensemble",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "ensemble",
     as_json: JsonFlag = False,
     explain: Annotated[
         Path | None, typer.Option(help="Write saliency maps and faces as pictures into this folder.")

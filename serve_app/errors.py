@@ -135,12 +135,12 @@ def problem_body(error: ApiError, path: str, request: str) -> dict[str, Any]:
 def problem_response(error: ApiError, scope: Scope) -> Response:
     """The body and headers of an error; on the routes of older services in their shape, see `seed_errors`."""
     refusal = Refusal(route_path(scope), error.status, error.code, error.detail, timestamp(), error.extra)
+    headers = ({"Retry-After": LATER_S[error.status]} if error.status in LATER_S else {}) | error.headers
     if answer := seed_answer(refusal):
         status, older = answer
-        return JSONResponse(older, status, error.headers)
+        return JSONResponse(older, status, headers)
     body = problem_body(error, scope.get("path", ""), request_id(scope))
-    later = {"Retry-After": LATER_S[error.status]} if error.status in LATER_S else {}
-    return JSONResponse(body, error.status, later | error.headers, media_type="application/problem+json")
+    return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 
 
 def from_cause(error: causes.UnmaskError, available_models: Sequence[str] = ()) -> ApiError:

@@ -24,6 +24,9 @@ def stem(path: Path, verdict: VerdictBody) -> str:
 
 
 def _remote(folder: Path, client: Client, *, explain: bool) -> Analyst:
+    from models.render.stream import suffix
+    from models.types import MediaFacts
+
     def analyze(path: Path, model: str) -> VerdictBody:
         with showing(str(path)) as bar:
             job = client.submit(path, model, visualize=True, explain=explain, on_progress=bar.uploaded)
@@ -34,8 +37,8 @@ def _remote(folder: Path, client: Client, *, explain: bool) -> Analyst:
         if file.analysis_id is None:
             raise Refused(f"{path}: the job was {ended.state}.")
         body = client.analysis(file.analysis_id)
-        suffix = {"video": ".mp4", "audio": ".png"}.get(body.media.kind, "")
-        drawn = client.visual(body.id, to=folder / f"{stem(path, body)}.unmask{suffix or path.suffix}")
+        media = MediaFacts(**body.media.model_dump())
+        drawn = client.visual(body.id, to=folder / f"{stem(path, body)}.unmask{suffix(media)}")
         client.report(body.id, to=folder / f"{stem(path, body)}.html")
         err.print(f"{drawn}", markup=False, highlight=False, soft_wrap=True)
         return body

@@ -5,7 +5,7 @@ unexpected failure come in the shape of the service whose path was asked. The na
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +33,8 @@ _BAD_REQUEST = frozenset({408, 413, 415, 422})  # told apart by DeepSafe's error
 
 def seed_answer(refusal: Refusal) -> Answer | None:
     """Status and body of an error on the path of an older service; None on any other path."""
+    if refusal.code == "not_a_form":  # these services looked for the file, and said that there is none
+        refusal = replace(refusal, status=400, code="missing_file")
     for folder, shape in _SHAPES.items():
         if refusal.path == folder or refusal.path.startswith(folder + "/"):
             return shape(refusal)

@@ -1,12 +1,15 @@
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from models.errors import CorruptMedia
+from models.errors import CorruptMedia, DecoderCrashed
 from models.types import Label, Verdict
 from serve_app.artifacts import StorageFull
+from serve_app.errors import ApiError
+from serve_app.settings import Settings
 from serve_app.uploads import Upload
 from tests.api.conftest import MAX_UPLOAD_BYTES, FakeService, verdict
 from tests.media import clip, gradient, still
@@ -72,6 +75,50 @@ def test_a_picture_that_cannot_be_stored_does_not_cost_the_verdict(
     assert body["prediction"]["label"] == "FAKE"
     assert "no room" in body["note"]
     assert body["result_image_url"] is None
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_verdict(client: TestClient, service: FakeService) -> None:
+    service.pieces = (DecoderCrashed("the process that draws died."),)
+    body = client.post("/predict", files=PICTURE).json()
+    assert body["prediction"]["label"] == "FAKE"
+    assert (body["result_image_url"], body["result_filename"]) == (None, None)
+    assert "the process that draws died." in body["note"]
+
+
+def test_an_unexpected_failure_in_a_batch_is_one_pictures_own(client: TestClient, service: FakeService) -> None:
+    known = service.answer
+
+    def answer(upload: Upload, model: str) -> Verdict:
+        if upload.filename == "odd.png":
+            raise RuntimeError("secret")
+        return known(upload, model)
+
+    service.answer = answer
+    names = ["odd.png", "face.png"]
+    response = client.post("/predict/batch", files=[("images", (name, PNG)) for name in names], headers=ANEW)
+    body = response.json()
+    assert (response.status_code, body["successful"], body["failed"]) == (200, 1, 1)
+    assert "secret" not in response.text
+
+
+def test_a_batch_answers_what_was_done_in_time(
+    client: TestClient, service: FakeService, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = service.analyze
+
+    async def never(upload: Upload, *rest: Any) -> Verdict:
+        if upload.filename == "slow.png":
+            await asyncio.Event().wait()
+        return await known(upload, *rest)
+
+    monkeypatch.setattr(service, "analyze", never)
+    shorter = settings.model_copy(update={"request_timeout_s": 2.0})
+    monkeypatch.setattr(client.app.state, "settings", shorter)  # type: ignore[attr-defined]
+    names = ["slow.png", "face.png"]
+    response = client.post("/predict/batch", files=[("images", (name, PNG)) for name in names], headers=ANEW)
+    body = response.json()
+    assert (response.status_code, body["successful"], body["failed"]) == (200, 1, 1)
+    assert body["errors"][0]["error"] == "The analysis took longer than 2 s."
 
 
 @pytest.mark.parametrize("path", ["/predict/batch", "/batch_predict"])
@@ -157,6 +204,17 @@ def test_questions_without_an_answer_have_the_services_shape(client: TestClient,
     response = client.get(f"/api/db/{path}")
     assert response.status_code == status
     assert set(response.json()) == {"success", "error"}
+
+
+def test_a_request_without_any_body_has_no_file(client: TestClient) -> None:
+    response = client.post("/predict")
+    assert (response.status_code, response.json()["error"]) == (400, "No image file provided")
+
+
+def test_who_is_sent_away_for_a_time_is_told_for_how_long(client: TestClient, service: FakeService) -> None:
+    service.failure = ApiError(504, "analysis_timeout", "It took too long.")
+    response = client.post("/predict", files=PICTURE)
+    assert (response.status_code, response.headers.get("Retry-After")) == (504, "10")
 
 
 def test_the_older_address_of_the_documentation_leads_to_it(anonymous: TestClient) -> None:

@@ -170,6 +170,12 @@ def test_an_unexpected_failure_is_a_server_error(client: TestClient, service: Fa
     }
 
 
+@pytest.mark.parametrize("slash", ["/", ""])
+def test_health_has_the_readmes_body(anonymous: TestClient, slash: str) -> None:
+    body = anonymous.get(f"/api/health{slash}").json()
+    assert set(body) == {"status", "video_model_loaded", "audio_model_loaded", "timestamp"}
+
+
 def test_health_is_open_and_says_what_is_loaded(anonymous: TestClient, service: FakeService) -> None:
     body = anonymous.get("/api/health/").json()
     assert (body["status"], body["video_model_loaded"], body["audio_model_loaded"]) == ("healthy", True, False)

@@ -73,6 +73,8 @@ class Contract:
 async def received(request: Request, contract: Contract) -> AsyncIterator[Uploads]:
     """The files of a request, when it is its turn, for as long as an analysis may take.
 
+    Where a request may have several files, each is to have that time limit of its own: what is done must not be lost.
+
     Raises:
         ApiError: they cannot be received, or what is done with them fails or takes too long.
     """
@@ -80,7 +82,7 @@ async def received(request: Request, contract: Contract) -> AsyncIterator[Upload
     try:
         async with request.app.state.admission.turn():
             with await _files(request, contract, settings) as uploads:
-                async with asyncio.timeout(settings.request_timeout_s):
+                async with asyncio.timeout(settings.request_timeout_s if contract.max_files == 1 else None):
                     yield uploads
     except TimeoutError:
         raise too_slow(settings.request_timeout_s) from None

@@ -15,13 +15,13 @@ from models.errors import UnmaskError
 from models.render.stream import content_type, suffix
 from models.types import Verdict
 from serve_app.analyst import Analysis
-from serve_app.artifacts import Artifacts, StorageFull, StorageUnavailable
-from serve_app.asking import Origin, caller_of, origin_of
+from serve_app.artifacts import Artifacts
+from serve_app.asking import Caller, Origin, caller_of, origin_of
 from serve_app.database import DatabaseUnavailable
 from serve_app.errors import ApiError, from_cause, timestamp
 from serve_app.history import History
 from serve_app.ids import new_id
-from serve_app.routes.analyze import KEYS
+from serve_app.routes.analyze import KEYS, too_slow
 from serve_app.routes.seeds.contract import (
     Contract,
     analyzed,
@@ -33,6 +33,7 @@ from serve_app.routes.seeds.contract import (
     received,
 )
 from serve_app.schemas import VerdictBody
+from serve_app.settings import Settings
 from serve_app.uploads import Upload
 
 LOGGER = logging.getLogger("ray.serve")
@@ -128,6 +129,17 @@ class _Stored:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the pictures of one batch share; `deadline_s` is of the loop's clock."""
+
+    request: Request
+    model: str
+    origin: Origin
+    slots: asyncio.Semaphore
+    deadline_s: float
+
+
 @documentation.get("/apidocs")
 @documentation.get("/apidocs/")
 async def apidocs() -> RedirectResponse:
@@ -161,14 +173,10 @@ async def predict_batch(request: Request) -> BatchBody:
     caller, batch_id = caller_of(request), new_id("bat")
     origin = Origin(caller, request.scope["path"], batch_id)
     async with received(request, MANY) as uploads:
-        model, slots = model_of(request, uploads.fields), asyncio.Semaphore(AT_ONCE)
-
-        async def one(index: int, upload: Upload) -> BatchResult | BatchFailure:
-            async with slots:
-                return await _one(request, index, upload, model, origin)
-
+        deadline_s = asyncio.get_running_loop().time() + request.app.state.settings.request_timeout_s
+        batch = _Batch(request, model_of(request, uploads.fields), origin, asyncio.Semaphore(AT_ONCE), deadline_s)
         async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(one(index, upload)) for index, upload in enumerate(uploads.files)]
+            working = [tasks.create_task(_one(batch, index, upload)) for index, upload in enumerate(uploads.files)]
     body = _batch([task.result() for task in working])
     try:
         await _history(request).record_batch(caller.owner, batch_id, successful=body.successful, failed=body.failed)
@@ -177,17 +185,20 @@ async def predict_batch(request: Request) -> BatchBody:
     return body
 
 
-async def _one(request: Request, index: int, upload: Upload, model: str, origin: Origin) -> BatchResult | BatchFailure:
+async def _one(batch: _Batch, index: int, upload: Upload) -> BatchResult | BatchFailure:
     """What came of one picture of a batch. Its failure is its own."""
+    settings: Settings = batch.request.app.state.settings
+    if upload.over_limit:
+        refusal = MANY.refusal(MANY.max_bytes(settings))
+        return BatchFailure(index=index, filename=upload.filename, error=refusal.detail)
     try:
-        if upload.over_limit:
-            raise MANY.refusal(MANY.max_bytes(request.app.state.settings))
-        analysis = await _analyzed(request, upload, model, origin)
-        stored = await _stored(request, upload, analysis)
-    except ApiError as error:
-        return BatchFailure(index=index, filename=upload.filename, error=error.detail)
-    except UnmaskError as error:
-        return BatchFailure(index=index, filename=upload.filename, error=from_cause(error).detail)
+        async with asyncio.timeout_at(batch.deadline_s), batch.slots:
+            analysis = await _analyzed(batch.request, upload, batch.model, batch.origin)
+            stored = await _stored(batch.request, upload, analysis)
+    except TimeoutError:
+        return BatchFailure(index=index, filename=upload.filename, error=too_slow(settings.request_timeout_s).detail)
+    except Exception as error:  # noqa: BLE001 - the others' answers must not be lost
+        return BatchFailure(index=index, filename=upload.filename, error=_why(batch.origin.caller, error))
     return BatchResult(
         index=index,
         filename=upload.filename,
@@ -195,6 +206,16 @@ async def _one(request: Request, index: int, upload: Upload, model: str, origin:
         result_image_url=stored.url,
         result_filename=stored.name,
     )
+
+
+def _why(caller: Caller, error: Exception) -> str:
+    """Why a picture was not analysed, as it would have been told alone."""
+    if isinstance(error, UnmaskError):
+        error = from_cause(error)
+    if isinstance(error, ApiError):
+        return error.detail
+    LOGGER.error("unexpected error in a batch, request %s", caller.request_id, exc_info=error)
+    return "The service failed on this picture."
 
 
 def _batch(found: Sequence[BatchResult | BatchFailure]) -> BatchBody:
@@ -228,7 +249,7 @@ async def _stored(request: Request, upload: Upload, analysis: Analysis) -> _Stor
             await artifacts.put(name, pieces, content_type(verdict.media), upload.filename)
         await _history(request).attach(caller_of(request).owner, analysis.id, "visual", name)
         return _Stored(base_name(name), await linked(request, name))
-    except (StorageUnavailable, StorageFull, DatabaseUnavailable) as error:
+    except UnmaskError as error:  # it could not be drawn, or not be kept
         LOGGER.warning("no picture of analysis %s is kept: %s", analysis.id, error)
         return _Stored(note=f"The picture with the verdict is not kept. {error}")
 

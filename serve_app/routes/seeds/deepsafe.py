@@ -99,7 +99,7 @@ class HealthBody(BaseModel):
     timestamp: str
 
 
-@router.get("/health", include_in_schema=False)
+@router.get("/health", include_in_schema=False, response_model_exclude_none=True)
 @router.get(
     "/health/", responses={405: {"model": ErrorBody}, 503: {"model": HealthBody}}, response_model_exclude_none=True
 )
