@@ -31,6 +31,8 @@ Charge = Callable[[Caller, float], Awaitable[None]]  # counts a caller's seconds
 # An analysis is done and the database went away meanwhile: how long to hope for it, and how often to ask.
 RECORD_PATIENCE_S = 8.0
 RECORD_PAUSE_S = 0.5
+# Nobody waits for the answer of a job: it is recorded as long as it may be, so that the work is not done twice.
+JOB_RECORD_PATIENCE_S = 120.0
 # Settings on which a verdict depends.
 DECIDING_SETTINGS = ("precision", "face_finder", "landmarks", "c2pa_trust_anchors")
 
@@ -126,7 +128,7 @@ class Analyst:
 
     async def _recorded(self, finished: Finished, also: Also | None) -> AnalysisRow | None:
         """The row; None if the database stays away: then an answer without a row is better than none."""
-        deadline_s = time.monotonic() + RECORD_PATIENCE_S
+        deadline_s = time.monotonic() + (JOB_RECORD_PATIENCE_S if also else RECORD_PATIENCE_S)
         while True:
             try:
                 return await self._history.record(finished, also)

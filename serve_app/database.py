@@ -109,8 +109,9 @@ def is_unavailable(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return True  # no connection was had: refused, timed out, or none free in the pool
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    # 08: connection; 53: disk full, too many connections; 57P: shut down, starting up; 25006: read only
-    if error.connection_invalidated or state[:2] in {"08", "53"} or state[:3] == "57P" or state == "25006":
+    # 08: connection; 40: given up for another transaction; 53: disk full, too many connections; 57P: shut down,
+    # starting up; 25006: read only
+    if error.connection_invalidated or state[:2] in {"08", "40", "53"} or state[:3] == "57P" or state == "25006":
         return True
     words = (
         "locked",
@@ -146,7 +147,7 @@ def engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        made = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        made = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(made.sync_engine, "connect", _prepare_sqlite)
         event.listen(made.sync_engine, "begin", _begin_writing)
         return made
@@ -156,6 +157,7 @@ def engine(url: URL) -> AsyncEngine:
         max_overflow=POOL_SIZE,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged, and among a statement's values are secrets of webhooks
         connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": 30},
     )
 

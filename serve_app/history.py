@@ -180,6 +180,8 @@ class History:
 
     async def get(self, owner: str, analysis_id: str) -> AnalysisRow:
         """One analysis with its body; raises `NotStored`."""
+        if not analysis_id.isprintable():  # PostgreSQL refuses a text with a NUL in it; no id has one
+            raise no_analysis(analysis_id)
         async with self._database.transaction() as session:
             found = await session.scalar(_whole().where(*_own(owner, analysis_id)))
         if found is None:
@@ -319,8 +321,7 @@ def no_analysis(name: str) -> NotStored:
 
 
 def _own(owner: str, analysis_id: str) -> tuple[ColumnElement[bool], ...]:
-    # PostgreSQL refuses a text with a NUL in it; no id has one.
-    return AnalysisRow.owner == owner, AnalysisRow.id == analysis_id.replace("\0", "")
+    return AnalysisRow.owner == owner, AnalysisRow.id == analysis_id
 
 
 def _whole() -> Select[AnalysisRow]:

@@ -27,6 +27,7 @@ LOGGER = logging.getLogger("ray.serve")
 PATIENCE_S = 600.0  # with what may pass; a rolling update of the graph takes minutes
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 STUBBORN = 3  # tries of what fails without a reason that we know
+UNCLAIMED_S = 600.0  # after its time, how long drawn media waits for the note that it is an analysis's
 ANALYSED = 0.6  # share of the work that is done when a film is still to be drawn
 
 Result = TypeVar("Result")
@@ -110,10 +111,13 @@ class FileWork:
             if made
             else await service.visualize(upload, self.claimed.options.ask)
         )
+        lease, queue, artifacts = self.claimed.lease, self.bench.queue, self.bench.artifacts
         name = f"visual/{self.analysis_id}{suffix(visual.verdict.media)}"
+        await queue.drawing(lease, name, self.bench.file_timeout_s + UNCLAIMED_S)
         async with aclosing(visual.pieces) as pieces:
-            await self.bench.artifacts.put(name, pieces, content_type(visual.verdict.media), self.file.filename)
-        await self.bench.queue.file_drawn(self.claimed.lease, self.file.position, name)
+            await artifacts.put(name, pieces, content_type(visual.verdict.media), self.file.filename)
+        if not await queue.file_drawn(lease, self.file.position, name):
+            await artifacts.delete(name)
 
 
 async def received(bench: Bench, file: ClaimedFile) -> Upload:

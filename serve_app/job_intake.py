@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.exc import IntegrityError
 from starlette.requests import Request
 
 from models.detectors.catalogue import Catalogue, describe
@@ -23,7 +24,9 @@ from serve_app.ids import id_of, new_id
 from serve_app.jobs import JobFile, Jobs, NewJob, Options, base_name_of
 from serve_app.remote import Remote
 from serve_app.routes.analyze import NO, YES, known
+from serve_app.routes.small import small
 from serve_app.settings import Settings
+from serve_app.upload_errors import NoSuchUpload
 from serve_app.uploads import FILE_FIELDS, Intake, Upload, receive_all, too_large
 from serve_app.uploads_direct import arrived
 from serve_app.webhooks import check_target
@@ -105,6 +108,14 @@ class JobIntake:
         if found := await self.jobs.existing(caller.owner, job_id):
             return found
         new = self._new(request, caller, ask, job_id)
+        try:
+            return await self._created(caller, new, ask, received)
+        except (IntegrityError, NoSuchUpload):
+            if found := await self.jobs.existing(caller.owner, job_id):
+                return found  # the other try was thought dead, and was faster
+            raise
+
+    async def _created(self, caller: Caller, new: NewJob, ask: JobAsk, received: Sequence[Upload]) -> dict[str, Any]:
         if received:
             return await self._with_media(caller, new, received)
         files, uploads = await self._elsewhere(caller, ask)
@@ -114,7 +125,9 @@ class JobIntake:
         """Store the media, then the job. What is stored for no job, as when this process dies, a sweep finds."""
         if all(upload.over_limit for upload in received):
             raise too_large(self.settings.max_upload_bytes)
-        names = [f"jobs/{new.id}/{i}" for i in range(len(received))]
+        # Of this try alone: what is erased after another try at the same job must not be this one's.
+        folder = f"jobs/{new.id}/{new_id('try')}"
+        names = [f"{folder}/{i}" for i in range(len(received))]
         reserved = await self.jobs.reserve(caller, names)
         try:
             files = [await self._kept(caller, new.id, *one) for one in zip(names, received, strict=True)]
@@ -196,11 +209,7 @@ def job_id_of(request: Request, caller: Caller, ask: JobAsk, received: Sequence[
 
 async def json_of(request: Request) -> JobAsk:
     """A JSON body, told apart by its idempotency key if it has one; raises `ApiError`, `Replayed`."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_JSON_BYTES:
-            raise ApiError(413, "body_too_large", f"The JSON is larger than {MAX_JSON_BYTES} bytes.")
+    body = await small(request, MAX_JSON_BYTES)
     await claim(request, (), {"json": hashlib.sha256(body).hexdigest()})
     try:
         return JobAsk.model_validate_json(body)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.progress import Progress
@@ -18,10 +18,10 @@ from serve_app.asking import Caller
 from serve_app.database import Database
 from serve_app.errors import ApiError, problem_body
 from serve_app.history import Also
-from serve_app.ids import new_id
+from serve_app.ids import id_of, new_id
 from serve_app.job_errors import LeaseLost
 from serve_app.jobs import DONE, ENDED, FAILED, QUEUED, RUNNING, Options, close, kept_media, note_erased, tell
-from serve_app.tables import AnalysisRow, JobFileRow, JobRow
+from serve_app.tables import AnalysisRow, JobFileRow, JobRow, UploadRow
 
 LEASE_S = 30.0  # a database that is away for 20 s costs no job its runner; a killed runner's job waits this long
 MAX_ATTEMPTS = 3  # a job that kills its runners does not go on killing them
@@ -111,8 +111,24 @@ class JobQueue:
 
         return write
 
-    async def file_drawn(self, lease: Lease, position: int, name: str) -> None:
+    async def drawing(self, lease: Lease, name: str, for_s: float) -> None:
+        """Note, before it is stored, that media is drawn under a name in the artefact store.
+
+        A sweep erases it after so many seconds, unless `file_drawn` came: the job may be cancelled meanwhile, its
+        analysis deleted, its runner killed. Raises `LeaseLost`.
+        """
+        now = datetime.now(UTC)
+        async with self._database.transaction() as session:
+            await held(session, lease)
+            row = UploadRow(id=id_of("upl", name), owner="", filename="", object_name=name, created_at=now)
+            row.expires_at = now + timedelta(seconds=for_s)
+            await session.merge(row)
+
+    async def file_drawn(self, lease: Lease, position: int, name: str) -> bool:
         """Note that a file whose analysis was recorded is drawn, under a name in the artefact store, and so is done.
+
+        Returns:
+            Whether the analysis is still there; if not, nobody will ask for what was drawn.
 
         Raises:
             LeaseLost: nothing was noted.
@@ -123,7 +139,9 @@ class JobQueue:
             asked = select(AnalysisRow).where(AnalysisRow.id == file.analysis_id).with_for_update()
             if analysis := (await session.scalars(asked)).one_or_none():  # its owner may have deleted it
                 analysis.artifacts = {**analysis.artifacts, "visual": name}
+                await session.execute(delete(UploadRow).where(UploadRow.object_name == name))
             await _end_file(session, row, file, DONE)
+            return analysis is not None
 
     async def file_failed(self, lease: Lease, position: int, error: Mapping[str, Any]) -> None:
         """Note why there is no analysis of a file; raises `LeaseLost`."""

@@ -16,7 +16,7 @@ from serve_app.ids import new_id
 from serve_app.job_errors import UnknownJob
 from serve_app.tables import AnalysisRow, DeliveryRow, JobEventRow, JobFileRow, JobRow, UploadRow
 from serve_app.upload_errors import NoSuchUpload
-from serve_app.uploads import base_name
+from serve_app.uploads import MAX_NAME_CHARACTERS, base_name
 from serve_app.uploads_direct import owned
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
@@ -249,7 +249,9 @@ def _file_body(row: JobFileRow, verdict: str | None, p_fake: float | None) -> di
 
 async def _own(session: AsyncSession, owner: str, job_id: str, *, lock: bool = False) -> JobRow:
     asked = select(JobRow).where(JobRow.id == job_id, JobRow.owner == owner)
-    row = (await session.scalars(asked.with_for_update() if lock else asked)).one_or_none()
+    # PostgreSQL refuses a text with a NUL in it; no id has one.
+    known = job_id.isprintable()
+    row = (await session.scalars(asked.with_for_update() if lock else asked)).one_or_none() if known else None
     if row is None:
         raise UnknownJob(f"There is no job {job_id[:40]!r}.", "GET /v1/jobs lists yours.")
     return row
@@ -260,7 +262,7 @@ def _row(caller: Caller, new: NewJob) -> JobRow:
         id=new.id,
         owner=caller.owner,
         key_id=caller.key_id,
-        request_id=caller.request_id,
+        request_id=caller.request_id[:MAX_NAME_CHARACTERS],  # clients choose it
         created_at=datetime.now(UTC),
         state=QUEUED,
         stage="waiting",

@@ -88,7 +88,7 @@ class Remote:
                     stream = client.stream("GET", request.url, headers=request.headers, extensions=request.extensions)
                     async with stream as response:
                         if response.status_code in REDIRECTS:
-                            url = urljoin(url, response.headers.get("location", ""))
+                            url = joined(url, response.headers.get("location", ""))
                             self.check(url)
                             continue
                         _check_answer(response)
@@ -111,13 +111,21 @@ class Remote:
     def _check_place(self, url: str) -> None:
         inside = any(url.startswith(place) and len(url) > len(place) for place in self._allowed.places)
         stepping = {"", ".", ".."} & set(url.removeprefix(S3).split("/"))
-        if not inside or stepping or (self._kept and url.startswith(self._kept)):
+        if not inside or stepping or not url.isprintable() or (self._kept and url.startswith(self._kept)):
             raise AddressNotAllowed("That place is not one that media is fetched from.")
 
 
 def named(url: str) -> str:
     """The file name that an address ends in."""
     return unquote(PurePosixPath(url.partition("?")[0].partition("#")[0]).name, errors="replace")
+
+
+def joined(url: str, location: str) -> str:
+    """Where an answer leads on to; raises `AddressFailed` where that is no address."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise AddressFailed("The host of the address leads on to what is no address.") from None
 
 
 def _check_answer(response: httpx.Response) -> None:

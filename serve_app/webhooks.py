@@ -26,6 +26,7 @@ from serve_app.tables import DeliveryRow, JobRow
 LOGGER = logging.getLogger("ray.serve")
 SENT, GIVEN_UP = "sent", "given_up"
 POLL_S = 1.0
+AT_ONCE = 4
 TIMEOUT_S = 15.0  # Standard Webhooks: between 15 and 30 seconds
 LEASE = timedelta(seconds=60)  # longer than a try can take
 GONE = 410  # the receiver wants no more
@@ -109,7 +110,12 @@ class Webhooks:
         self._database, self._allowed, self._pauses_s = database, allowed, pauses_s
 
     async def run(self) -> None:
-        """Send what is due until cancelled."""
+        """Send what is due until cancelled; a receiver that does not answer does not hold up the others."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
         while True:
             try:
                 if not await self.send_next():
@@ -147,7 +153,9 @@ class Webhooks:
 
     async def _note(self, delivery: Delivery, answer: Answer) -> None:
         async with self._database.transaction() as session:
-            row = await session.get_one(DeliveryRow, delivery.id, with_for_update=True)
+            row = await session.get(DeliveryRow, delivery.id, with_for_update=True)
+            if row is None:
+                return  # its job was erased meanwhile: its time was over
             row.leased_until, row.answered = None, answer.words[:ANSWER_CHARACTERS]
             if answer.received:
                 row.state = SENT

@@ -10,10 +10,11 @@ from serve_app.auth import requires
 from serve_app.errors import timestamp
 from serve_app.keys import KeyOptions, Keys, NewKey, state_of
 from serve_app.routes.problems import problems
+from serve_app.routes.small import SmallBody
 from serve_app.schemas import KeyBody, KeyPage, KeyRequest, NewKeyBody, RotateRequest
 from serve_app.tables import Key
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[requires(ADMIN)])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[requires(ADMIN)], route_class=SmallBody)
 
 KEY_ID = r"^key_[0-9a-z]{26}$"
 KeyId = Annotated[str, Path(pattern=KEY_ID)]
@@ -28,7 +29,7 @@ COMMON = (
     (503, "the database does not answer"),
 )
 PROBLEMS, PROBLEMS_OF_ONE = problems(*COMMON), problems(*COMMON, (404, "no such key"))
-PROBLEMS_OF_BODY = problems(*COMMON, (400, "the body is no JSON"))
+PROBLEMS_OF_BODY = problems(*COMMON, (400, "the body is no JSON"), (413, "the body is over the limit"))
 
 
 @router.post("", status_code=201, responses=PROBLEMS_OF_BODY)
@@ -61,7 +62,7 @@ async def revoke(request: Request, key_id: KeyId) -> KeyBody:
     return body(await keys(request).revoke(key_id))
 
 
-@router.post("/{key_id}/rotate", status_code=201, responses=PROBLEMS_OF_ONE)
+@router.post("/{key_id}/rotate", status_code=201, responses=PROBLEMS_OF_ONE | PROBLEMS_OF_BODY)
 async def rotate(request: Request, response: Response, key_id: KeyId, asked: RotateRequest | None = None) -> NewKeyBody:
     """A new key with the powers of another, which ends when the overlap is over."""
     overlap_s = asked.overlap_s if asked else 0.0

@@ -10,12 +10,13 @@ from serve_app.artifacts import Artifacts
 from serve_app.asking import ANALYZE, caller_of
 from serve_app.auth import requires
 from serve_app.routes.problems import problems
+from serve_app.routes.small import SmallBody
 from serve_app.schemas import PlaceBody, PlaceRequest
 from serve_app.settings import Settings
 from serve_app.uploads import declared_bytes, failures, too_large
 from serve_app.uploads_direct import Places
 
-router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[requires(ANALYZE)])
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[requires(ANALYZE)], route_class=SmallBody)
 signed = APIRouter(prefix="/v1/files", tags=["uploads"])
 
 NO_SCOPE = (403, "the key may not analyse")
@@ -25,7 +26,13 @@ UNAVAILABLE = (503, "the database or the artefact store does not answer")
 @router.post(
     "",
     status_code=201,
-    responses=problems((401, "the key is missing or wrong"), NO_SCOPE, (422, "the body is malformed"), UNAVAILABLE),
+    responses=problems(
+        (401, "the key is missing or wrong"),
+        NO_SCOPE,
+        (413, "the body is over the limit"),
+        (422, "the body is malformed"),
+        UNAVAILABLE,
+    ),
 )
 async def place(request: Request, asked: PlaceRequest) -> PlaceBody:
     """A place for one file: PUT it to `url`, then name `id` in `POST /v1/jobs`."""

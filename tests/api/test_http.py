@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from serve_app.auth import is_open
 from serve_app.errors import LATER_S, ApiError, problem_response
+from tests.api.conftest import assert_problem
 
 # Outermost first. The id, so that every answer has one; pages of other origins, whose preflights carry no key; the key;
 # then what is counted and kept by whose key it is.
@@ -68,3 +70,13 @@ def test_every_answer_that_may_pass_says_when_to_come_again(status: int) -> None
 def test_an_answer_that_will_not_pass_does_not(status: int) -> None:
     answer = problem_response(ApiError(status, "some_code", "Some detail."), {"type": "http", "path": "/"})
     assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/keys", "/v1/uploads", f"/v1/keys/key_{'0' * 26}/rotate"])
+def test_a_body_of_a_few_fields_is_refused_while_it_arrives_once_it_is_large(client: TestClient, path: str) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(4):
+            yield b" " * 2**20
+
+    headers = {"Content-Type": "application/json"}
+    assert_problem(client.post(path, content=pieces(), headers=headers), 413, "body_too_large")

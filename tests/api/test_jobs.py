@@ -4,16 +4,18 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from serve_app.artifacts import Artifacts, StorageFull
 from serve_app.job_queue import JobQueue
 from serve_app.jobs import Jobs
+from serve_app.retention import Retention
 from serve_app.schemas import JobBody
 from serve_app.settings import Settings
 from serve_app.tables import IdempotentRow, UploadRow
@@ -33,13 +35,14 @@ def made(client: TestClient, *contents: bytes, **form: str) -> JobBody:
     return JobBody.model_validate(response.json())
 
 
-def kept() -> list[str]:
-    """Names of what is in the artefact store."""
+def kept(job_id: str = "") -> list[str]:
+    """What is in the artefact store for a job, or for all: the last part of each name."""
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     artifacts = Artifacts(settings.artifacts_url, b"", settings.s3_options())
 
     async def names() -> list[str]:
-        return sorted([name async for name in artifacts.names("jobs")])
+        folder = f"jobs/{job_id}" if job_id else "jobs"
+        return sorted([name.rpartition("/")[2] async for name in artifacts.names(folder)])
 
     return asyncio.run(names())
 
@@ -56,7 +59,7 @@ def test_a_job_is_accepted_with_its_address_and_its_media_is_kept(client: TestCl
     assert response.status_code == 202
     assert response.headers["location"] == body.links.self == f"/v1/jobs/{body.id}"
     assert (body.state, [file.filename for file in body.files]) == ("queued", ["0.mp4", "1.mp4"])
-    assert kept() == [f"jobs/{body.id}/0", f"jobs/{body.id}/1"]
+    assert kept(body.id) == kept() == ["0", "1"]
     assert client.get(body.links.self).json() == response.json()
 
 
@@ -71,7 +74,7 @@ def test_a_file_over_the_limit_fails_alone(client: TestClient) -> None:
     assert [file.state for file in body.files] == ["failed", "queued"]
     assert body.files[0].error
     assert body.files[0].error.code == "body_too_large"
-    assert kept() == [f"jobs/{body.id}/1"]
+    assert kept(body.id) == ["1"]
 
 
 def test_when_every_file_is_over_the_limit_nothing_is_kept(client: TestClient) -> None:
@@ -231,3 +234,53 @@ def test_json_with_an_idempotency_key_that_was_used_otherwise_is_refused(client:
 @pytest.mark.parametrize("url", ["http://example.org/", "ftp://example.org/", "https://a:b@example.org/", "x"])
 def test_a_webhook_that_is_not_https_is_refused(client: TestClient, url: str) -> None:
     assert_problem(post(client, b"film", webhook_url=url, webhook_secret=SECRET), 403, "address_not_allowed")
+
+
+def test_a_try_that_was_thought_dead_and_comes_late_answers_the_job_and_erases_nothing_of_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "once"}
+    files = {"files": ("a.mp4", b"film")}
+    first = client.post("/v1/jobs", files=files, headers=headers).json()
+    whole = Jobs.existing
+    looks = 0
+
+    async def too_early(jobs: Jobs, owner: str, job_id: str) -> dict[str, Any] | None:
+        nonlocal looks
+        looks += 1
+        return None if looks == 1 else await whole(jobs, owner, job_id)
+
+    async def lose(jobs: Jobs) -> None:
+        async with jobs._database.transaction() as session:
+            await session.execute(delete(IdempotentRow))
+
+    on(client, lose)
+    monkeypatch.setattr(Jobs, "existing", too_early)
+    late = client.post("/v1/jobs", files=files, headers=headers)
+    assert (late.status_code, late.json()["id"]) == (202, first["id"])
+    assert kept(first["id"]) == ["0"]
+
+
+def test_what_a_try_that_died_left_behind_is_swept_without_the_media_of_the_next(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    files = {"files": ("a.mp4", b"film")}
+    made_before = Jobs.create
+
+    async def die(*_: object) -> dict[str, Any]:
+        raise StorageFull("There is no room.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "create", die)
+        assert client.post("/v1/jobs", files=files, headers=headers).status_code == 507
+    assert Jobs.create is made_before
+    job = client.post("/v1/jobs", files=files, headers=headers).json()
+
+    async def sweep(jobs: Jobs) -> None:
+        async with jobs._database.transaction() as session:
+            await session.execute(update(UploadRow).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        settings = Settings(_env_file=None)  # type: ignore[call-arg]
+        artifacts = Artifacts(settings.artifacts_url, b"", settings.s3_options())
+        await Retention(jobs._database, artifacts, settings).sweep()
+
+    on(client, sweep)
+    assert kept(job["id"]) == ["0"]

@@ -166,7 +166,7 @@ def test_an_answer_outlives_a_database_that_stays_away(client: TestClient, monke
 def test_a_job_whose_analysis_cannot_be_recorded_is_not_done(
     scene: Analyst, monkeypatch: pytest.MonkeyPatch, service: FakeService
 ) -> None:
-    monkeypatch.setattr(analyst, "RECORD_PATIENCE_S", 0.01)
+    monkeypatch.setattr(analyst, "JOB_RECORD_PATIENCE_S", 0.01)
     Away(monkeypatch, after=1, amount=float("inf"))
 
     async def also(*_: Any) -> None:

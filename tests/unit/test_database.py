@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from serve_app.database import Database, DatabaseError, DatabaseUnavailable, migrate, parsed
 from serve_app.ids import new_id
@@ -162,3 +162,15 @@ def test_ids_sort_by_time_and_say_what_they_are() -> None:
     assert len(set(made)) == len(made)
     assert {name[:5] for name in made} == {made[0][:5]}
     assert all(name.startswith("job_") and len(name) == 30 for name in made)
+
+
+def test_what_is_logged_of_a_failure_has_no_values_in_it(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        async with opened(database_url) as database, database.transaction() as session:
+            session.add(counter("whsec_secret", NOON))
+            await session.flush()
+            await session.execute(text("SELECT :secret FROM nowhere"), {"secret": "whsec_secret"})
+
+    with pytest.raises(DBAPIError) as failed:
+        asyncio.run(fail())
+    assert "whsec_secret" not in str(failed.value) + caplog.text

@@ -312,6 +312,10 @@ def test_nothing_is_found_by_an_id_with_a_nul_in_it(database_url: str) -> None:
     async def scene(history: History, _: Database) -> None:
         with pytest.raises(NotStored):
             await history.get("ann", "ana_\0")
+        row = await history.record(finished())
+        with pytest.raises(NotStored):
+            await history.delete("ann", row.id + "\0")
+        assert await history.get("ann", row.id)
 
     on(database_url, scene)
 

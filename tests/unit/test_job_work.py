@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from deployments.progress import Progress, Tell
 from models.detectors.catalogue import read_catalogue
 from models.errors import Overloaded, UnsupportedMedia
 from models.types import Verdict
-from serve_app import job_file, job_work
+from serve_app import analyst, job_file, job_work
 from serve_app.analyst import Analyst
 from serve_app.artifacts import Artifacts
 from serve_app.asking import Ask, Caller
@@ -24,8 +25,9 @@ from serve_app.job_queue import JobQueue
 from serve_app.job_work import JobWork
 from serve_app.jobs import JobFile, Jobs, NewJob, Options
 from serve_app.remote import Remote
+from serve_app.retention import Retention
 from serve_app.settings import Settings
-from serve_app.tables import AnalysisRow
+from serve_app.tables import AnalysisRow, UploadRow
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService
 from tests.servers import Postgres
@@ -69,8 +71,9 @@ class Shop:
         self.artifacts = artifacts
         self.graph = Graph()
         self.jobs, self.queue = Jobs(self.database), JobQueue(self.database, lease_s=5.0)
-        analyst = Analyst(self.graph, History(self.database, self.artifacts, settings), catalogue, settings)
-        self.bench = Bench(self.queue, self.graph, analyst, self.artifacts, Remote(""), 1000, 60.0)
+        self.history = History(self.database, self.artifacts, settings)
+        analysing = Analyst(self.graph, self.history, catalogue, settings)
+        self.bench = Bench(self.queue, self.graph, analysing, self.artifacts, Remote(""), 1000, 60.0)
 
     async def send(self, *contents: bytes, **options: Any) -> str:
         job_id = new_id("job")
@@ -95,8 +98,15 @@ class Shop:
         async with self.database.reading() as session:
             return list(await session.scalars(select(AnalysisRow).order_by(AnalysisRow.number)))
 
-    async def media(self) -> list[str]:
-        return [name async for name in self.artifacts.names("jobs")]
+    async def media(self, folder: str = "jobs") -> list[str]:
+        return [name async for name in self.artifacts.names(folder)]
+
+    async def sweep(self) -> None:
+        """As it will be when everything that was noted for a time is over."""
+        async with self.database.transaction() as session:
+            await session.execute(update(UploadRow).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        settings = Settings(_env_file=None)  # type: ignore[call-arg]
+        await Retention(self.database, self.artifacts, settings).sweep()
 
     async def is_empty(self) -> bool:
         return not await self.media()
@@ -263,6 +273,7 @@ def test_a_database_that_goes_away_at_work_costs_no_job_and_no_second_analysis(
     url = postgres_server.url.removesuffix("postgres") + "away"
     migrate(url)
     quicken(monkeypatch)
+    monkeypatch.setattr(analyst, "RECORD_PATIENCE_S", 0.0)  # of who waits for an answer; a job has longer
     asyncio.run(beside_a_runner(Shop(url, Artifacts(str(tmp_path), b"secret")), act))
 
 
@@ -315,5 +326,58 @@ def test_media_that_a_killed_runner_left_is_erased(play: Play) -> None:
         await shop.jobs.cancel("ann", job_id)
         await JobWork(shop.bench, at_once=1).erase_leftovers()
         assert await shop.media() == []
+
+    play(act)
+
+
+def held_while_drawing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Stops the work where the drawn media is stored and not noted yet; what tells of it, and what lets it go on."""
+    stored, go_on = asyncio.Event(), asyncio.Event()
+    note = shop.queue.file_drawn
+
+    async def later(*arguments: Any) -> bool:
+        stored.set()
+        await go_on.wait()
+        return await note(*arguments)
+
+    monkeypatch.setattr(shop.queue, "file_drawn", later)
+    return stored, go_on
+
+
+def test_what_is_drawn_of_an_analysis_that_was_deleted_is_erased(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(shop: Shop) -> None:
+        stored, go_on = held_while_drawing(shop, monkeypatch)
+        job_id = await shop.send(b"film", visualize=True)
+        await stored.wait()
+        (row,) = await shop.analyses()
+        await shop.history.delete("ann", row.id)
+        go_on.set()
+        await shop.ended(job_id)
+        await soon(shop.is_empty)
+        assert await shop.media("visual") == []
+
+    play(act)
+
+
+def test_what_was_drawn_for_a_job_that_is_cancelled_then_is_swept_away(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(shop: Shop) -> None:
+        stored, _ = held_while_drawing(shop, monkeypatch)
+        job_id = await shop.send(b"film", visualize=True)
+        await stored.wait()
+        await shop.jobs.cancel("ann", job_id)
+        assert len(await shop.media("visual")) == 1
+        await shop.sweep()
+        assert await shop.media("visual") == []
+
+    play(act)
+
+
+def test_what_was_drawn_and_noted_is_not_swept_away(play: Play) -> None:
+    async def act(shop: Shop) -> None:
+        await shop.ended(await shop.send(b"film", visualize=True))
+        await shop.sweep()
+        assert len(await shop.media("visual")) == 1
 
     play(act)

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from deployments.progress import Progress
 from serve_app.asking import Ask, Caller
-from serve_app.database import Database
+from serve_app.database import Database, DatabaseUnavailable
 from serve_app.errors import ApiError, problem_body
 from serve_app.ids import new_id
 from serve_app.job_errors import LeaseLost, UnknownJob
@@ -312,5 +312,38 @@ def test_an_upload_belongs_to_one_job_of_its_owner(play: Play) -> None:
             await scene.add(uploads=[upload])
         async with scene.database.transaction() as session:
             assert list(await session.scalars(select(UploadRow))) == []
+
+    play(act)
+
+
+def test_a_job_is_kept_whatever_request_id_its_client_chose(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        job_id = await scene.add(Caller(owner="ann", request_id="r" * 5000))
+        assert (await scene.claim()).caller.request_id == "r" * 255
+        assert (await scene.jobs.find("ann", job_id))["state"] == "running"
+
+    play(act)
+
+
+@pytest.mark.parametrize("job_id", ["job_\0", "\0"])
+def test_no_job_is_found_by_an_id_with_a_nul_in_it(play: Play, job_id: str) -> None:
+    async def act(scene: Scene) -> None:
+        for ask in (scene.jobs.find, scene.jobs.cancel):
+            with pytest.raises(UnknownJob):
+                await ask("ann", job_id)
+
+    play(act)
+
+
+def test_two_jobs_that_take_the_same_uploads_in_another_order_make_one_job_and_a_clear_error(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        for _ in range(10):
+            uploads = await scene.jobs.reserve(ANN, ["uploads/a", "uploads/b"])
+            tries = await asyncio.gather(
+                scene.add(uploads=uploads), scene.add(uploads=uploads[::-1]), return_exceptions=True
+            )
+            refused = [one for one in tries if isinstance(one, BaseException)]
+            assert len(refused) == 1
+            assert isinstance(refused[0], NoSuchUpload | DatabaseUnavailable)
 
     play(act)

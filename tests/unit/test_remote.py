@@ -190,3 +190,14 @@ def test_an_object_that_is_not_there_is_said(s3_server: S3, tmp_path: Path) -> N
     bucket, options = stored(s3_server, tmp_path)
     with pytest.raises(AddressFailed):
         fetch(Remote(f"{bucket}/media", options), f"{bucket}/media/missing.mp4")
+
+
+def test_a_redirect_to_what_is_no_address_is_said(site: Site) -> None:
+    site.answers["/a"] = (302, {"Location": "https://[media.test/b"}, b"")
+    with pytest.raises((AddressFailed, AddressNotAllowed)):
+        fetch(Remote(f"media.test,{HERE}"), site.url("/a"))
+
+
+def test_an_object_whose_name_no_database_takes_is_refused() -> None:
+    with pytest.raises(AddressNotAllowed):
+        Remote("s3://bucket/media").check("s3://bucket/media/a\0.mp4")

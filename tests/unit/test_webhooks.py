@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from standardwebhooks import Webhook
 
 from serve_app.addresses import AddressNotAllowed, Allowed, parsed
@@ -17,8 +18,8 @@ from serve_app.asking import Ask, Caller
 from serve_app.database import Database
 from serve_app.ids import new_id
 from serve_app.jobs import JobFile, Jobs, NewJob, Options
-from serve_app.tables import DeliveryRow
-from serve_app.webhooks import GIVEN_UP, SENT, Webhooks, check_target
+from serve_app.tables import DeliveryRow, JobRow
+from serve_app.webhooks import GIVEN_UP, SENT, Answer, Webhooks, check_target
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 HERE = parsed("127.0.0.0/8")
@@ -31,6 +32,7 @@ class Receiver:
     def __init__(self) -> None:
         self.answers: list[bytes] = []
         self.received: list[tuple[dict[str, str], str]] = []
+        self.asked = asyncio.Event()
         self.port = 0
 
     @property
@@ -51,6 +53,7 @@ class Receiver:
         headers |= {line.split(": ", 1)[0].lower(): line.split(": ", 1)[1] for line in head}
         body = await reader.readexactly(int(headers["content-length"]))
         self.received.append((headers, body.decode()))
+        self.asked.set()
         status = self.answers.pop(0) if self.answers else b"204 No Content"
         writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
@@ -213,3 +216,32 @@ def test_a_target_is_https_or_of_the_operators_list(url: str, allowed: str) -> N
 def test_another_target_is_refused(url: str) -> None:
     with pytest.raises(AddressNotAllowed):
         check_target(url, Allowed())
+
+
+def test_a_delivery_whose_job_is_erased_while_it_is_sent_stops_no_other(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.end_a_job()
+        delivery = await scene.webhooks._claim()
+        assert delivery
+        async with scene.database.transaction() as session:
+            await session.execute(delete(JobRow))
+        await scene.webhooks._note(delivery, Answer(received=True, words="200 OK"))
+        await scene.end_a_job()
+        assert await scene.webhooks.send_next()
+
+    play(act)
+
+
+def test_a_receiver_that_does_not_answer_does_not_hold_up_the_others(play: Play) -> None:
+    async def act(scene: Scene) -> None:
+        silent = socket.create_server(("127.0.0.1", 0))
+        await scene.end_a_job(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        await scene.end_a_job()
+        sending = asyncio.create_task(scene.webhooks.run())
+        async with asyncio.timeout(10):  # less than a receiver is waited for
+            await scene.receiver.asked.wait()
+        sending.cancel()
+        await asyncio.wait([sending])
+        silent.close()
+
+    play(act)
