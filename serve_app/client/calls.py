@@ -185,11 +185,13 @@ class Calls:
         return read(BatchBody, (yield from tried(send, self._retries)))
 
     def submit(self, media: Media | Sequence[Media], model: str, how: JobHow) -> Flow[JobBody]:
-        """A new job."""
+        """A new job; raises `ValueError` for media beside media that is elsewhere, of which one would be left out."""
         drawing = {name: True for name in ("visualize", "heatmap") if how.get(name)}
         elsewhere = {name: list(how[name]) for name in ("urls", "uploads") if how.get(name)}
         url, secret = how.get("webhook_url", ""), how.get("webhook_secret", "")
         body: Body
+        if elsewhere and (not isinstance(media, Sequence) or media):
+            raise ValueError("A job takes either media, or urls and uploads.")
         if elsewhere:
             webhook = {"webhook": {"url": url, "secret": secret}} if url else {}
             explain = bool(how.get("explain"))

@@ -182,3 +182,4 @@ def test_health_is_open_and_says_what_is_loaded(anonymous: TestClient, service: 
     service.deployments = {"Ingress": DeploymentHealth("UPDATING", 0)}
     response = anonymous.get("/api/health")
     assert (response.status_code, response.json()["error"]) == (503, "Models not loaded")
+    assert response.headers["Retry-After"] == "2"

@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from models.errors import CorruptMedia, EmptyMedia
 from models.types import Label, Verdict
+from serve_app.service import DeploymentHealth
 from serve_app.uploads import Upload
 from tests.api.conftest import FakeService, verdict
 from tests.media import clip, gradient, still
@@ -125,6 +126,13 @@ def test_model_info_names_the_parts_of_the_network(client: TestClient) -> None:
 def test_health_and_documentation_are_open(anonymous: TestClient) -> None:
     assert anonymous.get("/api/v1/detect/health").json()["status"] == "healthy"
     assert anonymous.get("/api/v1/docs").url.path == "/docs"
+
+
+def test_health_says_when_to_come_again_while_the_service_starts(anonymous: TestClient, service: FakeService) -> None:
+    service.deployments = {"Ingress": DeploymentHealth("UPDATING", 0)}
+    response = anonymous.get("/api/v1/detect/health")
+    assert (response.status_code, response.json()["status"]) == (503, "unhealthy")
+    assert response.headers.get("Retry-After") == "2"
 
 
 def test_an_unknown_path_below_the_service_has_its_shape(client: TestClient) -> None:

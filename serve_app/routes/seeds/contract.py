@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from models.detectors.catalogue import Catalogue
@@ -17,7 +17,7 @@ from models.media.sniff import HEAD_BYTES
 from models.types import Kind
 from serve_app.analyst import Analysis
 from serve_app.asking import Ask, Origin, origin_of, wants_fresh
-from serve_app.errors import ApiError, from_cause
+from serve_app.errors import RETRY_AFTER_S, ApiError, from_cause
 from serve_app.kinds import NOUNS, kind_of
 from serve_app.routes.analyze import known, too_slow
 from serve_app.schemas import VerdictBody
@@ -160,6 +160,13 @@ def errors_as(body: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 def is_ready(request_health: Mapping[str, Any]) -> bool:
     """Whether every deployment of the graph is ready."""
     return bool(request_health) and all(found.ready for found in request_health.values())
+
+
+def tell(response: Response, *, ready: bool) -> None:
+    """200 where the service can answer, else 503 and when to come again."""
+    if not ready:
+        response.status_code = 503
+        response.headers["Retry-After"] = RETRY_AFTER_S
 
 
 def answering(catalogue: Catalogue, model: str, *, sound: bool) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from serve_app.routes.seeds.contract import (
     model_of,
     must_be,
     received,
+    tell,
     undetermined,
 )
 from serve_app.schemas import FindingBody, VerdictBody
@@ -109,7 +110,7 @@ async def health(request: Request, response: Response) -> HealthBody:
     deployments = await request.app.state.service.health()
     loaded = [row for row in catalogue.rows if detector_name(row.id) in deployments]
     ready = is_ready(deployments)
-    response.status_code = 200 if ready else 503
+    tell(response, ready=ready)
     return HealthBody(
         status="healthy" if ready else "unhealthy",
         video_model_loaded=ready and any(row.view.region != "audio" for row in loaded),

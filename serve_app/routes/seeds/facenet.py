@@ -31,6 +31,7 @@ from serve_app.routes.seeds.contract import (
     model_of,
     must_be,
     received,
+    tell,
     undetermined,
 )
 from serve_app.schemas import VerdictBody
@@ -130,7 +131,7 @@ async def docs() -> RedirectResponse:
 async def health(request: Request, response: Response) -> HealthBody:
     """200 when the service can answer, else 503."""
     ready = is_ready(await request.app.state.service.health())
-    response.status_code = 200 if ready else 503
+    tell(response, ready=ready)
     return HealthBody(status="healthy" if ready else "unhealthy", model_loaded=ready, timestamp=timestamp())
 
 

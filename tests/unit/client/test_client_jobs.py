@@ -197,3 +197,15 @@ def test_a_list_goes_on_over_its_pages(played: Played) -> None:
     found = played.run(service, lambda client: [found.id for found in client.jobs("done")], asynchronous)
     assert found == ["01", "02", "a1", "a2", "b1", "b2"]
     assert asked == [{"state": "done"}, {"state": "done", "cursor": "a"}, {"state": "done", "cursor": "b"}]
+
+
+def test_media_beside_media_that_is_elsewhere_is_refused_and_not_left_out(played: Played) -> None:
+    async def asynchronous(client: AsyncClient) -> None:
+        await client.submit(b"media", uploads=["upl_1"])
+
+    with pytest.raises(ValueError, match="either media, or urls and uploads"):
+        played.run(
+            lambda _: httpx.Response(202, json=job()),
+            lambda client: client.submit(b"media", uploads=["upl_1"]),
+            asynchronous,
+        )
