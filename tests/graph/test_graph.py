@@ -192,7 +192,7 @@ def test_bad_input_costs_one_request_and_no_replica(running: Running, real_clip:
 
 def test_one_request_id_is_in_every_replicas_log(running: Running, real_clip: bytes) -> None:
     request_id = f"trace-{os.getpid()}"
-    headers = {"X-API-Key": running.key, "X-Request-ID": request_id}
+    headers = {"X-API-Key": running.key, "X-Request-ID": request_id, "Cache-Control": "no-cache"}
     response = httpx.post(running.url + "/analyze", files={"video": real_clip}, headers=headers, timeout=60)
     assert response.headers["x-request-id"] == response.json()["request_id"] == request_id
     logs = Path("/tmp/ray/session_latest/logs/serve")  # noqa: S108 - Ray's place
