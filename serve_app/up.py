@@ -201,13 +201,16 @@ def ray_running(out: Console, cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     with out.status("Starting Ray ..."):
         import ray  # takes a second; `unmask --help` and `down` should not
 
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray raises the bare class where its processes take too long
+            raise UpError(f"Ray did not start: {error}", "Give this machine less to do, and try again.") from error
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         yield

@@ -134,3 +134,12 @@ def test_ray_is_told_of_enough_cpus_for_every_detector(detectors: int, at_least:
     cpus = up.logical_cpus(rows)
     assert cpus >= at_least
     assert cpus - sum(row.share.num_cpus for row in rows) >= up.OTHER_CPUS
+
+
+def test_a_machine_on_which_ray_does_not_start_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr("ray.init", late)
+    with pytest.raises(up.UpError, match=r"Ray did not start: .* less to do"), up.ray_running(Console(quiet=True)):
+        pytest.fail("it did not start")
